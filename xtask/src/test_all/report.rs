@@ -1,0 +1,366 @@
+//! The tables at the end of `cargo xtask test-all`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Kind;
+use super::libtest::Summary;
+use crate::backends::{BACKENDS, Backend};
+use crate::table::{Align, render};
+use crate::workspace::Workspace;
+
+/// What one program, or the documentation of one package, came to under one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) package: String,
+    pub(crate) kind: Kind,
+    /// The name of the run.
+    pub(crate) run: &'static str,
+    pub(crate) summary: Summary,
+    pub(crate) time: Duration,
+}
+
+/// Everything that was run.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    records: Vec<Record>,
+    /// Runs that this machine cannot do, and why.
+    skipped: Vec<(&'static str, &'static str)>,
+}
+
+/// Counts over several programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Total {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+    time: Duration,
+}
+
+impl Total {
+    fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
+        records.into_iter().fold(Self::default(), |sum, r| Self {
+            passed: sum.passed + r.summary.passed,
+            failed: sum.failed + r.summary.failed,
+            ignored: sum.ignored + r.summary.ignored,
+            time: sum.time + r.time,
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.passed + self.failed + self.ignored == 0
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "{} passed, {} failed, {} ignored",
+            self.passed, self.failed, self.ignored
+        )
+    }
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, record: Record) {
+        self.records.push(record);
+    }
+
+    /// Notes a run that this machine cannot do.
+    pub(crate) fn skip(&mut self, run: &'static str, why: &'static str) {
+        self.skipped.push((run, why));
+    }
+
+    /// Prints everything, the plain closing line last; `true` if nothing failed.
+    pub(crate) fn print(&self, ws: &Workspace, time: Duration) -> bool {
+        println!("\n== tests");
+        print!("{}", self.test_table());
+        let silent = self.packages_without_tests(ws);
+        if !silent.is_empty() {
+            println!("without any test: {}", silent.join(", "));
+        }
+        println!("\n== backends");
+        print!("{}", self.backend_table(&BACKENDS));
+        for (run, why) in &self.skipped {
+            println!("the run \"{run}\" was left out: {why}");
+        }
+        let total = Total::of(&self.records);
+        let once = Total::of(self.records.iter().filter(|r| r.run == "default"));
+        println!();
+        for failure in self.failures() {
+            println!("FAILED {failure}");
+        }
+        println!(
+            "{} different tests, examples and rules; the rest are the same tests under other settings",
+            once.passed + once.failed + once.ignored
+        );
+        println!("in {}", seconds(time));
+        println!("{}", total.line());
+        total.failed == 0
+    }
+
+    fn test_table(&self) -> String {
+        let mut groups: BTreeMap<(&str, usize, Kind), Vec<&Record>> = BTreeMap::new();
+        // Runs in the order in which they came.
+        let mut runs: Vec<&str> = Vec::new();
+        for record in &self.records {
+            let run = runs
+                .iter()
+                .position(|r| *r == record.run)
+                .unwrap_or_else(|| {
+                    runs.push(record.run);
+                    runs.len() - 1
+                });
+            groups
+                .entry((&record.package, run, record.kind))
+                .or_default()
+                .push(record);
+        }
+        let mut rows = Vec::new();
+        for ((package, run, kind), records) in groups {
+            let total = Total::of(records);
+            if !total.is_empty() {
+                rows.push(vec![
+                    package.to_owned(),
+                    kind.name().to_owned(),
+                    runs[run].to_owned(),
+                    total.passed.to_string(),
+                    total.failed.to_string(),
+                    total.ignored.to_string(),
+                    seconds(total.time),
+                ]);
+            }
+        }
+        let header = [
+            ("package", Align::Left),
+            ("kind", Align::Left),
+            ("run", Align::Left),
+            ("passed", Align::Right),
+            ("failed", Align::Right),
+            ("ignored", Align::Right),
+            ("time", Align::Right),
+        ];
+        render(&header, &rows)
+    }
+
+    fn packages_without_tests<'a>(&self, ws: &'a Workspace) -> Vec<&'a str> {
+        let names = ws.packages.iter().map(|p| p.name.as_str());
+        names
+            .filter(|name| self.records.iter().any(|r| r.package == *name))
+            .filter(|name| Total::of(self.records.iter().filter(|r| r.package == *name)).is_empty())
+            .collect()
+    }
+
+    fn backend_table(&self, backends: &[Backend]) -> String {
+        let rows: Vec<Vec<String>> = backends
+            .iter()
+            .map(|backend| {
+                let (state, why) = self.backend_state(backend);
+                vec![backend.name.to_owned(), state.to_owned(), why]
+            })
+            .collect();
+        render(
+            &[
+                ("backend", Align::Left),
+                ("ran", Align::Left),
+                ("how, or why not", Align::Left),
+            ],
+            &rows,
+        )
+    }
+
+    /// Whether a backend ran, and a sentence about it.
+    fn backend_state(&self, backend: &Backend) -> (&'static str, String) {
+        let probe = (backend.probe)();
+        if !backend.implemented {
+            let machine = match probe {
+                Ok(found) => format!("this machine could run it: {found}"),
+                Err(missing) => format!(
+                    "this machine has {}; to get it: {}",
+                    missing.what, missing.how
+                ),
+            };
+            return ("no", format!("not implemented yet ({machine})"));
+        }
+        match probe {
+            Err(missing) => (
+                "no",
+                format!("{}; to get it: {}", missing.what, missing.how),
+            ),
+            Ok(found) => {
+                let mine = || self.records.iter().filter(|r| r.package == backend.package);
+                let total = Total::of(mine());
+                if total.is_empty() {
+                    return (
+                        "no",
+                        format!("{} has no tests in this selection", backend.package),
+                    );
+                }
+                let mut runs: Vec<&str> = mine()
+                    .filter(|r| r.kind != Kind::Build)
+                    .map(|r| r.run)
+                    .collect();
+                runs.dedup();
+                if runs.is_empty() {
+                    return ("no", format!("{} does not compile", backend.package));
+                }
+                ("yes", format!("{found}; runs: {}", runs.join(", ")))
+            }
+        }
+    }
+
+    /// Every failed test, with where it is and how it was run.
+    fn failures(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        for record in &self.records {
+            for name in &record.summary.failures {
+                out.push(format!(
+                    "{} {} [{}]: {name}",
+                    record.package,
+                    record.kind.name(),
+                    record.run
+                ));
+            }
+        }
+        out
+    }
+}
+
+/// One program's outcome, for the progress line.
+pub(crate) fn in_short(summary: &Summary, time: Duration) -> String {
+    let mut out = format!("{} passed", summary.passed);
+    if summary.failed > 0 {
+        out.push_str(&format!(", {} FAILED", summary.failed));
+    }
+    if summary.ignored > 0 {
+        out.push_str(&format!(", {} ignored", summary.ignored));
+    }
+    format!("{out} ({})", seconds(time))
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::Missing;
+
+    fn record(
+        package: &str,
+        kind: Kind,
+        run: &'static str,
+        (passed, failed, ignored): (usize, usize, usize),
+    ) -> Record {
+        let failures = (0..failed).map(|i| format!("t{i}")).collect();
+        let summary = Summary {
+            passed,
+            failed,
+            ignored,
+            failures,
+        };
+        Record {
+            package: package.to_owned(),
+            kind,
+            run,
+            summary,
+            time: Duration::from_millis(1500),
+        }
+    }
+
+    fn report(records: Vec<Record>) -> Report {
+        Report {
+            records,
+            skipped: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn programs_of_one_kind_add_up() {
+        let report = report(vec![
+            record("b", Kind::Unit, "default", (3, 0, 1)),
+            record("a", Kind::Integration, "default", (1, 0, 0)),
+            record("a", Kind::Integration, "default", (2, 1, 0)),
+            record("a", Kind::Integration, "eager", (3, 0, 0)),
+            record("a", Kind::Doc, "default", (0, 0, 0)),
+        ]);
+        let table = report.test_table();
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .skip(2)
+            .map(|l| l.split_whitespace().collect())
+            .collect();
+        assert_eq!(
+            rows[0],
+            ["a", "integration", "default", "3", "1", "0", "3.0", "s"]
+        );
+        assert_eq!(
+            rows[1],
+            ["a", "integration", "eager", "3", "0", "0", "1.5", "s"]
+        );
+        assert_eq!(rows[2], ["b", "unit", "default", "3", "0", "1", "1.5", "s"]);
+        assert_eq!(rows.len(), 3);
+        assert_eq!(
+            Total::of(&report.records).line(),
+            "9 passed, 1 failed, 1 ignored"
+        );
+        assert_eq!(report.failures(), ["a integration [default]: t0"]);
+    }
+
+    fn backend(implemented: bool, probe: fn() -> crate::backends::Probe) -> Backend {
+        Backend {
+            name: "X",
+            package: "x",
+            implemented,
+            probe,
+        }
+    }
+
+    fn lacking() -> crate::backends::Probe {
+        Err(Missing {
+            what: "no libx".to_owned(),
+            how: "install x".to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_backend_ran_only_if_it_exists_and_the_machine_has_it_and_tests_ran() {
+        let with = |tests| report(tests);
+        let here: fn() -> crate::backends::Probe = || Ok("x 1.0".to_owned());
+        let tests = || {
+            vec![
+                record("x", Kind::Unit, "default", (1, 0, 0)),
+                record("x", Kind::Unit, "eager", (1, 0, 0)),
+            ]
+        };
+
+        assert_eq!(
+            with(tests()).backend_state(&backend(true, here)),
+            ("yes", "x 1.0; runs: default, eager".to_owned())
+        );
+        let (ran, why) = with(tests()).backend_state(&backend(false, here));
+        assert_eq!(ran, "no");
+        assert!(why.starts_with("not implemented yet"), "{why}");
+        let (ran, why) = with(tests()).backend_state(&backend(true, lacking));
+        assert_eq!((ran, why.as_str()), ("no", "no libx; to get it: install x"));
+        assert_eq!(with(vec![]).backend_state(&backend(true, here)).0, "no");
+        let broken = vec![record("x", Kind::Build, "default", (0, 1, 0))];
+        assert_eq!(
+            with(broken).backend_state(&backend(true, here)),
+            ("no", "x does not compile".to_owned())
+        );
+    }
+
+    #[test]
+    fn progress_lines_name_only_what_happened() {
+        let summary = record("a", Kind::Unit, "default", (2, 0, 0)).summary;
+        assert_eq!(
+            in_short(&summary, Duration::from_millis(40)),
+            "2 passed (0.0 s)"
+        );
+        let summary = record("a", Kind::Unit, "default", (2, 1, 3)).summary;
+        assert_eq!(
+            in_short(&summary, Duration::ZERO),
+            "2 passed, 1 FAILED, 3 ignored (0.0 s)"
+        );
+    }
+}
