@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Kind;
 use super::libtest::Summary;
-use crate::backends::{BACKENDS, Backend};
+use crate::backends::{BACKENDS, Backend, Probe};
 use crate::table::{Align, render};
 use crate::workspace::Workspace;
 
@@ -149,62 +149,63 @@ impl Report {
             .collect()
     }
 
+    /// The table of backends, and below it how to get what they lack here.
     fn backend_table(&self, backends: &[Backend]) -> String {
-        let rows: Vec<Vec<String>> = backends
-            .iter()
-            .map(|backend| {
-                let (state, why) = self.backend_state(backend);
-                vec![backend.name.to_owned(), state.to_owned(), why]
-            })
-            .collect();
-        render(
-            &[
-                ("backend", Align::Left),
-                ("ran", Align::Left),
-                ("how, or why not", Align::Left),
-            ],
-            &rows,
-        )
+        let mut rows = Vec::new();
+        let mut hints = String::new();
+        for backend in backends {
+            let probe = (backend.probe)();
+            let (state, why) = self.backend_state(backend, &probe);
+            rows.push(vec![backend.name.to_owned(), state.to_owned(), why]);
+            if let Err(missing) = probe {
+                hints.push_str(&format!(
+                    "to get what {} needs: {}\n",
+                    backend.name, missing.how
+                ));
+            }
+        }
+        let header = [
+            ("backend", Align::Left),
+            ("ran", Align::Left),
+            ("how, or why not", Align::Left),
+        ];
+        render(&header, &rows) + &hints
     }
 
     /// Whether a backend ran, and a sentence about it.
-    fn backend_state(&self, backend: &Backend) -> (&'static str, String) {
-        let probe = (backend.probe)();
-        if !backend.implemented {
-            let machine = match probe {
-                Ok(found) => format!("this machine could run it: {found}"),
-                Err(missing) => format!(
-                    "this machine has {}; to get it: {}",
-                    missing.what, missing.how
-                ),
-            };
-            return ("no", format!("not implemented yet ({machine})"));
-        }
-        match probe {
-            Err(missing) => (
-                "no",
-                format!("{}; to get it: {}", missing.what, missing.how),
-            ),
-            Ok(found) => {
-                let mine = || self.records.iter().filter(|r| r.package == backend.package);
-                let total = Total::of(mine());
-                if total.is_empty() {
-                    return (
-                        "no",
-                        format!("{} has no tests in this selection", backend.package),
-                    );
-                }
-                let mut runs: Vec<&str> = mine()
-                    .filter(|r| r.kind != Kind::Build)
-                    .map(|r| r.run)
-                    .collect();
-                runs.dedup();
-                if runs.is_empty() {
-                    return ("no", format!("{} does not compile", backend.package));
-                }
-                ("yes", format!("{found}; runs: {}", runs.join(", ")))
+    fn backend_state(&self, backend: &Backend, probe: &Probe) -> (&'static str, String) {
+        let found = match (backend.implemented, probe) {
+            (true, Ok(found)) => found,
+            (true, Err(missing)) => return ("no", missing.what.clone()),
+            (false, Ok(found)) => {
+                return (
+                    "no",
+                    format!("not implemented yet; this machine could run it: {found}"),
+                );
             }
+            (false, Err(missing)) => {
+                return (
+                    "no",
+                    format!("not implemented yet; besides, {}", missing.what),
+                );
+            }
+        };
+        let mine = || self.records.iter().filter(|r| r.package == backend.package);
+        if Total::of(mine()).is_empty() {
+            return (
+                "no",
+                format!("{} has no tests in this selection", backend.package),
+            );
         }
+        let mut runs: Vec<&str> = mine()
+            .filter(|r| r.kind != Kind::Build)
+            .map(|r| r.run)
+            .collect();
+        runs.dedup();
+        if runs.is_empty() {
+            return ("no", format!("{} does not compile", backend.package));
+        }
+        ("yes", format!("{found}; runs: {}", runs.join(", ")))
     }
 
     /// Every failed test, with where it is and how it was run.
@@ -306,7 +307,7 @@ mod tests {
         assert_eq!(report.failures(), ["a integration [default]: t0"]);
     }
 
-    fn backend(implemented: bool, probe: fn() -> crate::backends::Probe) -> Backend {
+    fn backend(implemented: bool, probe: fn() -> Probe) -> Backend {
         Backend {
             name: "X",
             package: "x",
@@ -315,39 +316,64 @@ mod tests {
         }
     }
 
-    fn lacking() -> crate::backends::Probe {
+    fn here() -> Probe {
+        Ok("x 1.0".to_owned())
+    }
+
+    fn lacking() -> Probe {
         Err(Missing {
             what: "no libx".to_owned(),
             how: "install x".to_owned(),
         })
     }
 
+    fn state(
+        records: Vec<Record>,
+        implemented: bool,
+        probe: fn() -> Probe,
+    ) -> (&'static str, String) {
+        report(records).backend_state(&backend(implemented, probe), &probe())
+    }
+
     #[test]
     fn a_backend_ran_only_if_it_exists_and_the_machine_has_it_and_tests_ran() {
-        let with = |tests| report(tests);
-        let here: fn() -> crate::backends::Probe = || Ok("x 1.0".to_owned());
         let tests = || {
             vec![
                 record("x", Kind::Unit, "default", (1, 0, 0)),
                 record("x", Kind::Unit, "eager", (1, 0, 0)),
             ]
         };
-
+        let said = |answer: &str| answer.to_owned();
         assert_eq!(
-            with(tests()).backend_state(&backend(true, here)),
-            ("yes", "x 1.0; runs: default, eager".to_owned())
+            state(tests(), true, here),
+            ("yes", said("x 1.0; runs: default, eager"))
         );
-        let (ran, why) = with(tests()).backend_state(&backend(false, here));
-        assert_eq!(ran, "no");
-        assert!(why.starts_with("not implemented yet"), "{why}");
-        let (ran, why) = with(tests()).backend_state(&backend(true, lacking));
-        assert_eq!((ran, why.as_str()), ("no", "no libx; to get it: install x"));
-        assert_eq!(with(vec![]).backend_state(&backend(true, here)).0, "no");
+        assert_eq!(state(tests(), true, lacking), ("no", said("no libx")));
+        let (ran, why) = state(tests(), false, here);
+        assert!(
+            ran == "no" && why.starts_with("not implemented yet"),
+            "{why}"
+        );
+        assert_eq!(
+            state(tests(), false, lacking),
+            ("no", said("not implemented yet; besides, no libx"))
+        );
+        assert_eq!(state(vec![], true, here).0, "no");
         let broken = vec![record("x", Kind::Build, "default", (0, 1, 0))];
         assert_eq!(
-            with(broken).backend_state(&backend(true, here)),
-            ("no", "x does not compile".to_owned())
+            state(broken, true, here),
+            ("no", said("x does not compile"))
         );
+    }
+
+    #[test]
+    fn the_table_says_how_to_get_what_is_missing() {
+        let table = report(vec![]).backend_table(&[backend(true, here), backend(true, lacking)]);
+        assert!(
+            table.ends_with("\nto get what X needs: install x\n"),
+            "{table}"
+        );
+        assert_eq!(table.matches("to get").count(), 1);
     }
 
     #[test]
