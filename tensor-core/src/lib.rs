@@ -1,1 +1,27 @@
-//! To be written.
+//! The ground floor of gradix: dtypes, shapes, layouts, pointwise programs, the [`Backend`] trait and arrays without
+//! gradients.
+//!
+//! Everything here is independent of any device. A backend crate implements [`Backend`]; gradients live one floor above.
+
+pub mod backend;
+mod dtype;
+mod error;
+pub mod layout;
+pub mod op;
+pub mod program;
+pub mod random;
+pub mod reference;
+mod scalar;
+pub mod shape;
+
+pub use backend::{
+    Backend, DeviceInfo, DeviceKind, Input, ReduceOp, ReduceSpec, ScanOp, ScatterOp, View, ViewMut, fallback_counts,
+    note_fallback,
+};
+pub use dtype::{Category, DType, Element, result_type};
+pub use error::{About, Error, ErrorKind, Result};
+pub use half::{bf16, f16};
+pub use layout::Layout;
+pub use program::Program;
+pub use scalar::Scalar;
+pub use shape::{Dims, Shape};

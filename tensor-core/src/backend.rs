@@ -1,0 +1,499 @@
+//! What a device has to be able to do.
+//!
+//! Design choices:
+//! - **Few methods, operations as data.** A pointwise kernel is described by a [`Program`], so adding an operation adds no
+//!   method. What remains are the access patterns that differ: reduce, scan, matmul, gather, scatter, sort, softmax.
+//! - **The front checks, the back trusts.** [`Array`](crate::Array) validates shapes, dtypes, bounds and devices once, for
+//!   everyone. A backend may rely on what each method's documentation promises and returns `Err` only for what nobody could
+//!   foresee: no memory, a lost device, a kernel that does not compile.
+//! - **Everything but memory is provided.** The provided methods download, run the [reference interpreter](crate::reference)
+//!   and upload. A new backend works from its first five methods and replaces one after another. A fallback is counted
+//!   ([`fallback_counts`]) and `GRADIX_DENY_FALLBACK=1` makes it an error.
+//! - **Buffers are untyped bytes, shared by reference count.** Layouts and dtypes travel beside them in [`View`]s. Whoever
+//!   writes holds `&mut Buffer`, and the core passes only buffers that nobody else holds.
+
+use crate::reference::{self, HostInput, HostView, HostViewMut};
+use crate::shape::Dims;
+use crate::{DType, Error, ErrorKind, Layout, Program, Result, Shape};
+use smallvec::SmallVec;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// A cheap handle to one device.
+///
+/// Handles to the same device are equal. Work is ordered: what was submitted earlier is done before what was submitted
+/// later can see it; [`read`](Self::read) waits for what it reads. A handle may be used by many threads at once.
+pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
+    /// Memory on the device: untyped bytes, aligned for every dtype, shared by reference count. Dropping the last clone
+    /// gives it back.
+    type Buffer: Clone + Debug + Send + Sync + 'static;
+
+    /// What the device is and can do.
+    fn info(&self) -> DeviceInfo;
+
+    /// The device's short name: `cpu`, `cuda:0`, `opencl:1`.
+    fn label(&self) -> Cow<'static, str>;
+
+    /// `bytes` bytes of memory with any content. Zero bytes are allowed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`], after which the device stays usable.
+    fn alloc(&self, bytes: usize) -> Result<Self::Buffer>;
+
+    /// Copies `bytes` into the buffer from byte `offset` on. The range lies within the buffer.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn write(&self, buffer: &mut Self::Buffer, offset: usize, bytes: &[u8]) -> Result<()>;
+
+    /// Copies from byte `offset` of the buffer on into `bytes`, after all work that writes the buffer is done. The range
+    /// lies within the buffer.
+    ///
+    /// # Errors
+    /// If the device, or work submitted before, fails.
+    fn read(&self, buffer: &Self::Buffer, offset: usize, bytes: &mut [u8]) -> Result<()>;
+
+    /// The size of the buffer in bytes, as it was asked for.
+    fn size(&self, buffer: &Self::Buffer) -> usize;
+
+    /// Whether this is the only clone of the buffer, so that it may be overwritten.
+    fn is_unique(&self, buffer: &mut Self::Buffer) -> bool;
+
+    /// Waits until all submitted work is done.
+    ///
+    /// # Errors
+    /// If work submitted before failed.
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Copies a buffer to another device of this backend. (Copies between backends go through the host.)
+    ///
+    /// # Errors
+    /// If either device fails or has no memory left.
+    fn copy_to(&self, buffer: &Self::Buffer, target: &Self) -> Result<Self::Buffer> {
+        let mut bytes = vec![0; self.size(buffer)];
+        self.read(buffer, 0, &mut bytes)?;
+        let mut copy = target.alloc(bytes.len())?;
+        target.write(&mut copy, 0, &bytes)?;
+        Ok(copy)
+    }
+
+    /// Up to how many elements a pointwise operation runs at once instead of waiting to be fused. Worth more than 0 where
+    /// starting a kernel costs next to nothing.
+    fn eager_below(&self) -> usize {
+        0
+    }
+
+    /// Whether reading one element is as cheap as a memory access, so that 0-d results are kept on the host.
+    fn reads_are_free(&self) -> bool {
+        false
+    }
+
+    /// Runs `program` for every position of `shape`.
+    ///
+    /// Promised: there are as many inputs and outputs as the program has, with its dtypes; every layout has shape `shape`;
+    /// an output's layout touches no element twice; output buffers are shared with nobody and with no input view; an
+    /// [`Input::Output`] names an output of the same dtype whose old content is the input, element by element.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn pointwise(
+        &self,
+        program: &Program,
+        shape: &Shape,
+        inputs: &[Input<'_, Self>],
+        outputs: &mut [ViewMut<'_, Self>],
+    ) -> Result<()> {
+        note_fallback("pointwise", self)?;
+        let held = inputs.iter().map(|input| input.download(self)).collect::<Result<SmallVec<[_; 8]>>>()?;
+        let host_inputs: SmallVec<[HostInput<'_>; 8]> = inputs
+            .iter()
+            .zip(&held)
+            .map(|(input, bytes)| match input {
+                Input::View(view) => HostInput::View(view.on_host(bytes)),
+                Input::Output(number) => HostInput::Output(*number),
+            })
+            .collect();
+        let mut results = outputs.iter().map(|out| out.download(self)).collect::<Result<SmallVec<[_; 8]>>>()?;
+        let mut host_outputs: SmallVec<[HostViewMut<'_>; 8]> =
+            outputs.iter().zip(&mut results).map(|(out, bytes)| out.on_host(bytes)).collect();
+        reference::pointwise(program, shape, &host_inputs, &mut host_outputs);
+        drop(host_outputs);
+        for (out, bytes) in outputs.iter_mut().zip(&results) {
+            self.write(out.buffer, 0, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Runs `spec.prologue` for every position of `spec.shape` and combines its one output along `spec.axes`.
+    ///
+    /// Promised: the prologue reads `inputs` as in [`pointwise`](Self::pointwise) and has one output; the reduced axes hold
+    /// at least one element; `out` has the remaining axes in order, and the prologue's dtype (`I64` for arg-reductions).
+    /// Sums and products of f16 and bf16 accumulate in f32, and float sums are pairwise or better. NaN is larger and smaller
+    /// than everything: it wins. Arg-reductions have exactly one axis and give the first index of the winner.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn reduce(&self, spec: &ReduceSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
+        note_fallback(spec.op.name(), self)?;
+        let held = inputs.iter().map(|view| view.download(self)).collect::<Result<SmallVec<[_; 8]>>>()?;
+        let host: SmallVec<[HostView<'_>; 8]> =
+            inputs.iter().zip(&held).map(|(view, bytes)| view.on_host(bytes)).collect();
+        out.replace(self, |out| reference::reduce(spec, &host, out))
+    }
+
+    /// Running totals along an axis: `out[i] = input[0] ∘ … ∘ input[i]`.
+    ///
+    /// Promised: both have one shape and dtype, a number. Floats accumulate in f64, or as exactly.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        note_fallback(op.name(), self)?;
+        let held = input.download(self)?;
+        out.replace(self, |out| reference::scan(op, axis, &input.on_host(&held), out))
+    }
+
+    /// Matrix products: `out[…, i, j] = Σₖ a[…, i, k]·b[…, k, j]`.
+    ///
+    /// Promised: all three have the same leading axes (strides may be 0 or negative in `a` and `b`), ranks of at least 2,
+    /// matching sizes, and one number dtype; `out` is contiguous. Any size may be 0; an empty sum is 0. f16 and bf16
+    /// accumulate in f32; integers wrap.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        note_fallback("matmul", self)?;
+        let (held_a, held_b) = (a.download(self)?, b.download(self)?);
+        out.replace(self, |out| reference::matmul(&a.on_host(&held_a), &b.on_host(&held_b), out))
+    }
+
+    /// `out[…, i, …] = input[…, index[…, i, …], …]`, the index standing at `axis`.
+    ///
+    /// Promised: `index` is `I64` with `out`'s shape and values within `input`'s axis; `input` has the same rank, and is at
+    /// least as large as `out` along all other axes. An index whose strides are 0 along all axes but `axis` picks whole
+    /// slices, which a backend may copy as such.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        note_fallback("gather", self)?;
+        let (held_input, held_index) = (input.download(self)?, index.download(self)?);
+        out.replace(self, |out| {
+            reference::gather(axis, &input.on_host(&held_input), &index.on_host(&held_index), out);
+        })
+    }
+
+    /// `out[…, index[…, i, …], …] ∘= src[…, i, …]`, the index standing at `axis`.
+    ///
+    /// Promised: `index` is `I64` with `src`'s shape and values within `out`'s axis; `src` has `out`'s dtype and rank and is
+    /// at most as large along all other axes. `out` holds the tensor to scatter into. Where several sources meet, `Set`
+    /// takes the last in row-major order; float sums are the same from run to run.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn scatter(
+        &self,
+        op: ScatterOp,
+        axis: usize,
+        index: View<'_, Self>,
+        src: View<'_, Self>,
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        note_fallback(op.name(), self)?;
+        let (held_index, held_src) = (index.download(self)?, src.download(self)?);
+        out.replace(self, |out| {
+            reference::scatter(op, axis, &index.on_host(&held_index), &src.on_host(&held_src), out);
+        })
+    }
+
+    /// Sorts along an axis, stably; `indices` says where each value came from.
+    ///
+    /// Promised: all three have one shape, `values` has `input`'s dtype, `indices` is `I64`, both are contiguous. NaN counts
+    /// as larger than everything; −0 and 0 are equal.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn sort(
+        &self,
+        axis: usize,
+        descending: bool,
+        input: View<'_, Self>,
+        values: ViewMut<'_, Self>,
+        indices: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        note_fallback("sort", self)?;
+        let held = input.download(self)?;
+        let (mut held_values, mut held_indices) = (values.download(self)?, indices.download(self)?);
+        reference::sort(
+            axis,
+            descending,
+            &input.on_host(&held),
+            &mut values.on_host(&mut held_values),
+            &mut indices.on_host(&mut held_indices),
+        );
+        self.write(values.buffer, 0, &held_values)?;
+        self.write(indices.buffer, 0, &held_indices)
+    }
+
+    /// `out = eˣ⁻ᵐ / Σ eˣ⁻ᵐ` along an axis with `m` its maximum, or the logarithm of that.
+    ///
+    /// Promised: both have one shape and float dtype; `out` is contiguous.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        note_fallback(if log { "log_softmax" } else { "softmax" }, self)?;
+        let held = input.download(self)?;
+        out.replace(self, |out| reference::softmax(axis, log, &input.on_host(&held), out))
+    }
+}
+
+/// A tensor to read: buffer, layout and dtype.
+#[derive(Debug)]
+pub struct View<'a, B: Backend> {
+    /// The memory.
+    pub buffer: &'a B::Buffer,
+    /// Where the elements lie in it.
+    pub layout: &'a Layout,
+    /// What the elements are.
+    pub dtype: DType,
+}
+
+impl<B: Backend> Clone for View<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for View<'_, B> {}
+
+/// A tensor to write: a buffer that nobody else holds, layout and dtype.
+#[derive(Debug)]
+pub struct ViewMut<'a, B: Backend> {
+    /// The memory.
+    pub buffer: &'a mut B::Buffer,
+    /// Where the elements lie in it.
+    pub layout: &'a Layout,
+    /// What the elements are.
+    pub dtype: DType,
+}
+
+/// Where a pointwise program's input comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a, B: Backend> {
+    /// A tensor to read.
+    View(View<'a, B>),
+    /// The old content of the output of this number, which the program overwrites in place.
+    Output(usize),
+}
+
+impl<'a, B: Backend> View<'a, B> {
+    fn download(&self, backend: &B) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; backend.size(self.buffer)];
+        backend.read(self.buffer, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn on_host<'b>(&self, bytes: &'b [u8]) -> HostView<'b>
+    where
+        'a: 'b,
+    {
+        HostView { bytes, layout: self.layout, dtype: self.dtype }
+    }
+}
+
+impl<B: Backend> Input<'_, B> {
+    fn download(&self, backend: &B) -> Result<Vec<u8>> {
+        match self {
+            Self::View(view) => view.download(backend),
+            Self::Output(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+impl<B: Backend> ViewMut<'_, B> {
+    fn download(&self, backend: &B) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; backend.size(self.buffer)];
+        backend.read(self.buffer, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn on_host<'b>(&'b self, bytes: &'b mut [u8]) -> HostViewMut<'b> {
+        HostViewMut { bytes, layout: self.layout, dtype: self.dtype }
+    }
+
+    /// Downloads, lets `f` change the elements, uploads.
+    fn replace(self, backend: &B, f: impl FnOnce(&mut HostViewMut<'_>)) -> Result<()> {
+        let mut bytes = self.download(backend)?;
+        f(&mut self.on_host(&mut bytes));
+        backend.write(self.buffer, 0, &bytes)
+    }
+}
+
+/// What to reduce, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct ReduceSpec<'a> {
+    /// How two values become one.
+    pub op: ReduceOp,
+    /// The shape that is walked.
+    pub shape: &'a Shape,
+    /// The axes that go, in ascending order.
+    pub axes: &'a [usize],
+    /// What is computed of the inputs before; has one output.
+    pub prologue: &'a Program,
+}
+
+impl ReduceSpec<'_> {
+    /// The shape that remains.
+    pub fn out_shape(&self) -> Shape {
+        self.shape.reduce(self.axes, false)
+    }
+
+    /// The axes that remain, in order.
+    pub fn kept_axes(&self) -> Dims<usize> {
+        (0..self.shape.rank()).filter(|axis| !self.axes.contains(axis)).collect()
+    }
+}
+
+/// How a reduction combines two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReduceOp {
+    /// The sum; integers wrap.
+    Sum,
+    /// The product; integers wrap.
+    Prod,
+    /// The largest; NaN if there is one. `any` of bools.
+    Max,
+    /// The smallest; NaN if there is one. `all` of bools.
+    Min,
+    /// The first index of the largest.
+    ArgMax,
+    /// The first index of the smallest.
+    ArgMin,
+}
+
+impl ReduceOp {
+    /// Every reduction.
+    pub const ALL: [Self; 6] = [Self::Sum, Self::Prod, Self::Max, Self::Min, Self::ArgMax, Self::ArgMin];
+
+    /// The name, as the method is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Prod => "prod",
+            Self::Max => "amax",
+            Self::Min => "amin",
+            Self::ArgMax => "argmax",
+            Self::ArgMin => "argmin",
+        }
+    }
+
+    /// Whether the result is an index.
+    pub const fn gives_index(self) -> bool {
+        matches!(self, Self::ArgMax | Self::ArgMin)
+    }
+}
+
+/// How a scan combines two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScanOp {
+    /// Running sum; integers wrap.
+    Sum,
+    /// Running product; integers wrap.
+    Prod,
+}
+
+impl ScanOp {
+    /// Every scan.
+    pub const ALL: [Self; 2] = [Self::Sum, Self::Prod];
+
+    /// The name, as the method is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "cumsum",
+            Self::Prod => "cumprod",
+        }
+    }
+}
+
+/// How a scattered value meets the one that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScatterOp {
+    /// Replaces it.
+    Set,
+    /// Is added to it; integers wrap.
+    Add,
+    /// Is multiplied with it; integers wrap.
+    Mul,
+    /// The larger one stays; NaN wins.
+    Max,
+    /// The smaller one stays; NaN wins.
+    Min,
+}
+
+impl ScatterOp {
+    /// Every way to scatter.
+    pub const ALL: [Self; 5] = [Self::Set, Self::Add, Self::Mul, Self::Max, Self::Min];
+
+    /// The name, as the method is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Set => "scatter",
+            Self::Add => "scatter_add",
+            Self::Mul => "scatter_mul",
+            Self::Max => "scatter_amax",
+            Self::Min => "scatter_amin",
+        }
+    }
+}
+
+/// What a device is and can do.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// The device's own name, such as `AMD EPYC 9354`.
+    pub name: String,
+    /// What kind of device it is.
+    pub kind: DeviceKind,
+    /// Its memory in bytes, where that is known.
+    pub memory: Option<u64>,
+    /// The dtypes it can compute with.
+    pub dtypes: Vec<DType>,
+}
+
+/// Kinds of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceKind {
+    /// Runs on the processor.
+    Cpu,
+    /// Runs on a graphics processor.
+    Gpu,
+    /// Anything else.
+    Accelerator,
+}
+
+static FALLBACKS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
+
+/// How often each operation ran on the reference interpreter because its backend has no kernel for it, since the process
+/// began. An empty map says that everything was native.
+pub fn fallback_counts() -> BTreeMap<&'static str, u64> {
+    FALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Counts a fallback. A backend whose own method can serve only some cases calls this before it hands the others to the
+/// reference interpreter.
+///
+/// # Errors
+/// If `GRADIX_DENY_FALLBACK=1` is set.
+pub fn note_fallback<B: Backend>(op: &'static str, backend: &B) -> Result<()> {
+    static DENIED: OnceLock<bool> = OnceLock::new();
+    if *DENIED.get_or_init(|| std::env::var_os("GRADIX_DENY_FALLBACK").is_some_and(|value| value == "1")) {
+        return Err(Error::new(ErrorKind::FallbackDenied { op: op.into(), device: backend.label().into_owned() }));
+    }
+    *FALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).entry(op).or_insert(0) += 1;
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Reference formulas that the standard library does not have, in f64. They favour plainness over speed.
+
+/// Numerically exact form of the logistic function for either sign.
+pub fn sigmoid(x: f64) -> f64 {
+    if x >= 0.0 {
+        1.0 / (1.0 + (-x).exp())
+    } else {
+        let e = x.exp();
+        e / (1.0 + e)
+    }
+}
+
+/// `x·Φ(x)` through erfc, so that the negative tail keeps its digits.
+pub fn gelu(x: f64) -> f64 {
+    if x == f64::NEG_INFINITY {
+        return -0.0;
+    }
+    0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
+}
+
+/// The tanh approximation of [`gelu`], in the form `x·σ(2u)` that keeps the negative tail's digits.
+pub fn gelu_tanh(x: f64) -> f64 {
+    if x == f64::NEG_INFINITY {
+        return -0.0;
+    }
+    let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+    x * sigmoid(2.0 * u)
+}
+
+/// `x·σ(x)`.
+pub fn silu(x: f64) -> f64 {
+    if x == f64::NEG_INFINITY { -0.0 } else { x * sigmoid(x) }
+}
+
+/// `ln(1 + eˣ)`, the identity above 20 as PyTorch has it.
+pub fn softplus(x: f64) -> f64 {
+    if x > 20.0 { x } else { x.exp().ln_1p() }
+}
+
+/// −1, 0 or 1; 0 for NaN and both zeros.
+pub fn sign(x: f64) -> f64 {
+    f64::from(i8::from(x > 0.0) - i8::from(x < 0.0))
+}
+
+/// The larger one; NaN if either is.
+pub fn maximum(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+/// The smaller one; NaN if either is.
+pub fn minimum(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a < b { a } else { b }
+}
+
+/// The rest of `a / b` with the sign of `b`.
+pub fn remainder(a: f64, b: f64) -> f64 {
+    let rest = a % b;
+    if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+}
+
+/// `⌊a / b⌋`, from the exact remainder: `6.0 // 0.1` is 59, as in Python.
+pub fn floor_divide(a: f64, b: f64) -> f64 {
+    if b == 0.0 {
+        return a / b;
+    }
+    let rest = a % b;
+    let mut quotient = (a - rest) / b;
+    if rest != 0.0 && (b < 0.0) != (rest < 0.0) {
+        quotient -= 1.0;
+    }
+    if quotient == 0.0 {
+        return 0.0_f64.copysign(a / b);
+    }
+    let floor = quotient.floor();
+    if quotient - floor > 0.5 { floor + 1.0 } else { floor }
+}
+
+/// `⌊a / b⌋` of integers; 0 for a zero divisor, which arrays refuse before.
+pub fn floor_divide_int(a: i64, b: i64) -> i64 {
+    if b == 0 {
+        return 0;
+    }
+    let quotient = a.wrapping_div(b);
+    if a.wrapping_rem(b) != 0 && (a < 0) != (b < 0) { quotient - 1 } else { quotient }
+}
+
+/// `a / b` of integers cut off towards zero; 0 for a zero divisor, which arrays refuse before.
+pub fn trunc_divide_int(a: i64, b: i64) -> i64 {
+    if b == 0 { 0 } else { a.wrapping_div(b) }
+}
+
+/// The rest of an integer division with the sign of `b`; 0 for a zero divisor, which arrays refuse before.
+pub fn remainder_int(a: i64, b: i64) -> i64 {
+    if b == 0 {
+        return 0;
+    }
+    let rest = a.wrapping_rem(b);
+    if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }
+}
+
+/// The rest of an integer division with the sign of `a`; 0 for a zero divisor, which arrays refuse before.
+pub fn fmod_int(a: i64, b: i64) -> i64 {
+    if b == 0 { 0 } else { a.wrapping_rem(b) }
+}
+
+/// `a` to the power of `b`, wrapping. Negative powers: 1 stays 1, −1 gives ±1, everything else 0.
+pub fn pow_int(a: i64, b: i64) -> i64 {
+    if b < 0 {
+        return match a {
+            1 => 1,
+            -1 if b % 2 == 0 => 1,
+            -1 => -1,
+            _ => 0,
+        };
+    }
+    let (mut base, mut exponent, mut product) = (a, b as u64, 1i64);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            product = product.wrapping_mul(base);
+        }
+        base = base.wrapping_mul(base);
+        exponent >>= 1;
+    }
+    product
+}
+
+/// `a + w·(b − a)`, from the nearer end so that `w = 1` gives `b` exactly.
+pub fn lerp(a: f64, b: f64, w: f64) -> f64 {
+    if w.abs() < 0.5 { a + w * (b - a) } else { b - (b - a) * (1.0 - w) }
+}
