@@ -154,7 +154,9 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         note_fallback(op.name(), self)?;
         let held = input.download(self)?;
-        out.replace(self, |out| reference::scan(op, axis, &input.on_host(&held), out))
+        out.replace(self, |out| {
+            reference::scan(op, axis, &input.on_host(&held), out);
+        })
     }
 
     /// Matrix products: `out[…, i, j] = Σₖ a[…, i, k]·b[…, k, j]`.
@@ -168,7 +170,9 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         note_fallback("matmul", self)?;
         let (held_a, held_b) = (a.download(self)?, b.download(self)?);
-        out.replace(self, |out| reference::matmul(&a.on_host(&held_a), &b.on_host(&held_b), out))
+        out.replace(self, |out| {
+            reference::matmul(&a.on_host(&held_a), &b.on_host(&held_b), out);
+        })
     }
 
     /// `out[…, i, …] = input[…, index[…, i, …], …]`, the index standing at `axis`.
@@ -248,7 +252,9 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         note_fallback(if log { "log_softmax" } else { "softmax" }, self)?;
         let held = input.download(self)?;
-        out.replace(self, |out| reference::softmax(axis, log, &input.on_host(&held), out))
+        out.replace(self, |out| {
+            reference::softmax(axis, log, &input.on_host(&held), out);
+        })
     }
 }
 

@@ -212,7 +212,9 @@ impl fmt::Display for Error {
             ErrorKind::OutOfMemory { device, bytes } => {
                 write!(f, "{device} is out of memory: could not allocate {bytes} bytes")
             }
-            ErrorKind::Device { device, op, reason } => write!(f, "{op} failed on {device}: {reason}"),
+            ErrorKind::Device { device, op, reason } => {
+                write!(f, "{op} failed on {device}: {reason}")
+            }
             ErrorKind::FallbackDenied { op, device } => {
                 write!(
                     f,

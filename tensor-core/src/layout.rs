@@ -110,7 +110,11 @@ impl Layout {
                 return None;
             }
             let reach = (size as isize - 1) * stride;
-            if reach < 0 { low += reach } else { high += reach }
+            if reach < 0 {
+                low += reach;
+            } else {
+                high += reach;
+            }
         }
         Some((low as usize, high as usize))
     }
@@ -347,7 +351,9 @@ impl Layout {
         for &(run, step) in runs.iter().rev() {
             let (mut covered, mut step) = (1usize, step);
             while covered < run {
-                let Some(next) = axis.checked_sub(1) else { return Ok(None) };
+                let Some(next) = axis.checked_sub(1) else {
+                    return Ok(None);
+                };
                 axis = next;
                 let size = shape.dims()[axis];
                 strides[axis] = step;

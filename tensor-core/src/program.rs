@@ -282,11 +282,6 @@ impl Program {
         assert!(self.outputs.len() < MAX_OUTPUTS, "a program has at most {MAX_OUTPUTS} outputs");
         self.outputs.push(reg);
     }
-
-    /// Whether an operation with this operand count still fits for sure, whatever it brings along.
-    pub(crate) fn room_for(&self, instructions: usize) -> bool {
-        self.insts.len() + instructions <= MAX_INSTRUCTIONS
-    }
 }
 
 impl fmt::Display for Program {

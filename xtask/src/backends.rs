@@ -32,24 +32,9 @@ pub(crate) struct Missing {
 
 /// Every backend. **This is the place to change when a backend gets its kernels.**
 pub(crate) const BACKENDS: [Backend; 3] = [
-    Backend {
-        name: "CPU",
-        package: "gradix-backend-cpu",
-        implemented: true,
-        probe: probe_cpu,
-    },
-    Backend {
-        name: "OpenCL",
-        package: "gradix-backend-opencl",
-        implemented: false,
-        probe: probe_opencl,
-    },
-    Backend {
-        name: "CUDA",
-        package: "gradix-backend-cuda",
-        implemented: false,
-        probe: probe_cuda,
-    },
+    Backend { name: "CPU", package: "gradix-backend-cpu", implemented: true, probe: probe_cpu },
+    Backend { name: "OpenCL", package: "gradix-backend-opencl", implemented: false, probe: probe_opencl },
+    Backend { name: "CUDA", package: "gradix-backend-cuda", implemented: false, probe: probe_cuda },
 ];
 
 fn probe_cpu() -> Probe {
@@ -99,10 +84,7 @@ fn probe_opencl() -> Probe {
     };
     let how = "`cargo xtask setup`, or `apt-get install pocl-opencl-icd ocl-icd-libopencl1` on Debian and Ubuntu";
     let Some(loader) = find_library(names) else {
-        return Err(Missing {
-            what: format!("no OpenCL loader ({})", names[0]),
-            how: how.to_owned(),
-        });
+        return Err(Missing { what: format!("no OpenCL loader ({})", names[0]), how: how.to_owned() });
     };
     if cfg!(any(windows, target_os = "macos")) {
         // There the system keeps the list of drivers; the loader's presence is all that files can tell.
@@ -114,20 +96,10 @@ fn probe_opencl() -> Probe {
         Path::new("/etc/OpenCL/vendors"),
     );
     if runtimes.is_empty() {
-        let what = format!(
-            "{} is here, but no OpenCL runtime is registered in /etc/OpenCL/vendors",
-            loader.display()
-        );
-        return Err(Missing {
-            what,
-            how: how.to_owned(),
-        });
+        let what = format!("{} is here, but no OpenCL runtime is registered in /etc/OpenCL/vendors", loader.display());
+        return Err(Missing { what, how: how.to_owned() });
     }
-    Ok(format!(
-        "{}, runtimes: {}",
-        loader.display(),
-        runtimes.join(", ")
-    ))
+    Ok(format!("{}, runtimes: {}", loader.display(), runtimes.join(", ")))
 }
 
 /// The runtimes that the OpenCL loader would offer: a vendors variable replaces the system's folder and is a folder, an
@@ -137,35 +109,19 @@ fn opencl_runtimes(vendors: Option<&str>, file_names: Option<&str>, system: &Pat
     let place = vendors.filter(|v| !v.is_empty()).map_or(system, Path::new);
     if place.is_dir() {
         let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
-        found.extend(
-            entries
-                .map(|e| e.path())
-                .filter(|p| p.extension().is_some_and(|e| e == "icd")),
-        );
+        found.extend(entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "icd")));
     } else if place.is_file() {
         found.push(place.to_path_buf());
     }
-    found.extend(
-        file_names
-            .into_iter()
-            .flat_map(std::env::split_paths)
-            .filter(|p| p.is_file()),
-    );
-    let mut names: Vec<String> = found
-        .iter()
-        .filter_map(|p| p.file_name())
-        .map(|n| n.to_string_lossy().into_owned())
-        .collect();
+    found.extend(file_names.into_iter().flat_map(std::env::split_paths).filter(|p| p.is_file()));
+    let mut names: Vec<String> =
+        found.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
 
 fn probe_cuda() -> Probe {
-    let names: &[&str] = if cfg!(windows) {
-        &["nvcuda.dll"]
-    } else {
-        &["libcuda.so.1"]
-    };
+    let names: &[&str] = if cfg!(windows) { &["nvcuda.dll"] } else { &["libcuda.so.1"] };
     let Some(driver) = find_library(names) else {
         return Err(Missing {
             what: format!("no NVIDIA driver ({})", names[0]),
@@ -173,11 +129,7 @@ fn probe_cuda() -> Probe {
         });
     };
     // The library also comes with development packages; without a device file there is no GPU behind it. WSL has its own.
-    if cfg!(target_os = "linux")
-        && !["/dev/nvidiactl", "/dev/dxg"]
-            .iter()
-            .any(|p| Path::new(p).exists())
-    {
+    if cfg!(target_os = "linux") && !["/dev/nvidiactl", "/dev/dxg"].iter().any(|p| Path::new(p).exists()) {
         return Err(Missing {
             what: format!("{} is here, but no NVIDIA GPU", driver.display()),
             how: "a machine with an NVIDIA GPU".to_owned(),
@@ -197,20 +149,14 @@ fn find_library(names: &[&str]) -> Option<PathBuf> {
 }
 
 fn find_in(names: &[&str], dirs: &[PathBuf]) -> Option<PathBuf> {
-    dirs.iter()
-        .flat_map(|dir| names.iter().map(move |name| dir.join(name)))
-        .find(|path| path.exists())
+    dirs.iter().flat_map(|dir| names.iter().map(move |name| dir.join(name))).find(|path| path.exists())
 }
 
 /// Reads the answer of `ldconfig -p`: lines like `libm.so.6 (libc6,x86-64) => /lib/x86_64-linux-gnu/libm.so.6`.
 fn in_ldconfig(listing: &str, names: &[&str]) -> Option<PathBuf> {
     let mut lines = listing.lines().filter_map(|line| line.split_once(" => "));
     lines
-        .find(|(name, _)| {
-            name.split_whitespace()
-                .next()
-                .is_some_and(|name| names.contains(&name))
-        })
+        .find(|(name, _)| name.split_whitespace().next().is_some_and(|name| names.contains(&name)))
         .map(|(_, path)| PathBuf::from(path.trim()))
 }
 
@@ -223,16 +169,10 @@ fn search_path() -> Vec<PathBuf> {
         "LD_LIBRARY_PATH"
     };
     let mut dirs: Vec<PathBuf> = std::env::var_os(variable)
-        .map(|value| {
-            std::env::split_paths(&value)
-                .filter(|p| !p.as_os_str().is_empty())
-                .collect()
-        })
+        .map(|value| std::env::split_paths(&value).filter(|p| !p.as_os_str().is_empty()).collect())
         .unwrap_or_default();
     if cfg!(windows) {
-        dirs.extend(
-            std::env::var_os("SystemRoot").map(|root| PathBuf::from(root).join("System32")),
-        );
+        dirs.extend(std::env::var_os("SystemRoot").map(|root| PathBuf::from(root).join("System32")));
     } else if cfg!(target_os = "macos") {
         dirs.push("/System/Library/Frameworks/OpenCL.framework".into());
     } else {
@@ -263,10 +203,7 @@ mod tests {
         let listing = "3 libs found in cache\n\
             \tlibOpenCL.so.10 (libc6,x86-64) => /a/libOpenCL.so.10\n\
             \tlibOpenCL.so.1 (libc6,x86-64) => /b/libOpenCL.so.1\n";
-        assert_eq!(
-            in_ldconfig(listing, &["libOpenCL.so.1"]),
-            Some(PathBuf::from("/b/libOpenCL.so.1"))
-        );
+        assert_eq!(in_ldconfig(listing, &["libOpenCL.so.1"]), Some(PathBuf::from("/b/libOpenCL.so.1")));
         assert_eq!(in_ldconfig(listing, &["libcuda.so.1"]), None);
     }
 
@@ -275,10 +212,7 @@ mod tests {
         let dir = scratch("lib");
         assert_eq!(find_in(&["libx.so.1"], std::slice::from_ref(&dir)), None);
         std::fs::write(dir.join("libx.so.1"), "").unwrap();
-        assert_eq!(
-            find_in(&["libx.so.1"], std::slice::from_ref(&dir)),
-            Some(dir.join("libx.so.1"))
-        );
+        assert_eq!(find_in(&["libx.so.1"], std::slice::from_ref(&dir)), Some(dir.join("libx.so.1")));
         std::fs::remove_dir_all(dir).unwrap();
     }
 
@@ -294,10 +228,7 @@ mod tests {
         assert_eq!(opencl_runtimes(None, None, &dir), ["a.icd", "b.icd"]);
         let library = dir.join("librt.so");
         assert_eq!(opencl_runtimes(library.to_str(), None, &dir), ["librt.so"]);
-        assert_eq!(
-            opencl_runtimes(Some(""), library.to_str(), &none),
-            ["librt.so"]
-        );
+        assert_eq!(opencl_runtimes(Some(""), library.to_str(), &none), ["librt.so"]);
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -11,11 +11,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
     let mut found = false;
     let mut all_ran = true;
     for package in &ws.packages {
-        let benches: Vec<_> = package
-            .targets
-            .iter()
-            .filter(|t| t.kind == TargetKind::Bench)
-            .collect();
+        let benches: Vec<_> = package.targets.iter().filter(|t| t.kind == TargetKind::Bench).collect();
         if benches.is_empty() {
             continue;
         }
@@ -29,10 +25,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
             command.arg("--").args(args);
         }
         println!("== {}", package.name);
-        let status = command
-            .current_dir(&ws.root)
-            .status()
-            .map_err(|e| format!("cannot start cargo: {e}"))?;
+        let status = command.current_dir(&ws.root).status().map_err(|e| format!("cannot start cargo: {e}"))?;
         all_ran &= status.success();
     }
     if !found {

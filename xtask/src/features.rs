@@ -18,12 +18,10 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
         for selection in selections(package) {
             let title = format!("{} {}", package.name, selection.join(" "));
             let mut command = cargo();
-            command
-                .args(["clippy", "--lib", "-p", &package.name])
-                .args(&selection);
+            command.args(["clippy", "--lib", "-p", &package.name]).args(&selection);
             command.args(["--", "-D", "warnings"]).current_dir(&ws.root);
-            let outcome = process::run(&mut command, LIMIT, &mut |_| {})
-                .map_err(|e| format!("cannot start cargo: {e}"))?;
+            let outcome =
+                process::run(&mut command, LIMIT, &mut |_| {}).map_err(|e| format!("cannot start cargo: {e}"))?;
             let verdict = if outcome.success() { "ok" } else { "FAILED" };
             println!("{title}: {verdict} ({:.1} s)", outcome.time.as_secs_f64());
             if !outcome.success() {
@@ -46,12 +44,7 @@ fn selections(package: &Package) -> Vec<Vec<String>> {
     }
     let words = |words: &[&str]| words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>();
     let mut all = vec![words(&["--no-default-features"])];
-    all.extend(
-        package
-            .features
-            .iter()
-            .map(|f| words(&["--no-default-features", "--features", f])),
-    );
+    all.extend(package.features.iter().map(|f| words(&["--no-default-features", "--features", f])));
     all.push(words(&["--all-features"]));
     all
 }
@@ -63,21 +56,10 @@ mod tests {
     #[test]
     fn each_feature_stands_alone_once() {
         let features = vec!["a".to_owned(), "b".to_owned()];
-        let package = Package {
-            features,
-            ..Package::default()
-        };
+        let package = Package { features, ..Package::default() };
         let shown: Vec<String> = selections(&package).iter().map(|s| s.join(" ")).collect();
         let alone = "--no-default-features --features";
-        assert_eq!(
-            shown,
-            [
-                "--no-default-features",
-                &format!("{alone} a"),
-                &format!("{alone} b"),
-                "--all-features"
-            ]
-        );
+        assert_eq!(shown, ["--no-default-features", &format!("{alone} a"), &format!("{alone} b"), "--all-features"]);
         assert!(selections(&Package::default()).is_empty());
     }
 }

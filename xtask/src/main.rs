@@ -105,10 +105,6 @@ mod tests {
         for command in COMMANDS {
             assert!(usage.contains(&format!("cargo xtask {}", command.name)));
         }
-        assert!(
-            usage
-                .lines()
-                .all(|line| !line.ends_with(' ') && line.len() <= 100)
-        );
+        assert!(usage.lines().all(|line| !line.ends_with(' ') && line.len() <= 100));
     }
 }

@@ -32,19 +32,11 @@ impl Outcome {
 /// Runs `command` with nothing on its stdin, hands every line to `on_line` as it comes, and stops it after `limit`.
 ///
 /// Fails only if the program cannot be started.
-pub(crate) fn run(
-    command: &mut Command,
-    limit: Duration,
-    on_line: &mut dyn FnMut(&str),
-) -> io::Result<Outcome> {
+pub(crate) fn run(command: &mut Command, limit: Duration, on_line: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
     let start = Instant::now();
     // One pipe for both streams keeps their lines in order.
     let (reader, writer) = io::pipe()?;
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .spawn();
+    let child = command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).spawn();
     // The command keeps its ends of the pipe; as long as they are open, the reader sees no end of file.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = child?;
@@ -80,11 +72,7 @@ pub(crate) fn run(
         }
     }
     let status = child.wait()?;
-    Ok(Outcome {
-        status: (!timed_out).then_some(status),
-        output,
-        time: start.elapsed(),
-    })
+    Ok(Outcome { status: (!timed_out).then_some(status), output, time: start.elapsed() })
 }
 
 #[cfg(all(test, unix))]

@@ -10,10 +10,7 @@ use crate::backends::BACKENDS;
 const PACKAGES: &[(&str, &str)] = &[
     ("ocl-icd-libopencl1", "the OpenCL loader, libOpenCL.so.1"),
     ("pocl-opencl-icd", "PoCL, an OpenCL runtime for CPUs"),
-    (
-        "oclgrind",
-        "an OpenCL runtime that finds races and accesses out of bounds",
-    ),
+    ("oclgrind", "an OpenCL runtime that finds races and accesses out of bounds"),
 ];
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,9 +27,7 @@ impl Options {
                 "--dry-run" => options.dry_run = true,
                 "--if-needed" => options.if_needed = true,
                 other => {
-                    return Err(format!(
-                        "setup does not know `{other}`; it takes --dry-run and --if-needed"
-                    ));
+                    return Err(format!("setup does not know `{other}`; it takes --dry-run and --if-needed"));
                 }
             }
         }
@@ -43,33 +38,20 @@ impl Options {
 /// Installs what is missing, or says how to; `true` if nothing is missing in the end.
 pub(crate) fn main(args: &[String]) -> Result<bool, String> {
     let options = Options::parse(args)?;
-    let opencl = BACKENDS
-        .iter()
-        .find(|b| b.name == "OpenCL")
-        .ok_or("there is no OpenCL backend")?;
+    let opencl = BACKENDS.iter().find(|b| b.name == "OpenCL").ok_or("there is no OpenCL backend")?;
     if options.if_needed && !opencl.implemented {
         println!(
             "Nothing is needed: the OpenCL backend is not implemented yet, and all else needs only Rust and a linker."
         );
         return Ok(true);
     }
-    if !is_debian(&std::fs::read_to_string("/etc/os-release").unwrap_or_default())
-        || !runs("apt-get", &["--version"])
-    {
+    if !is_debian(&std::fs::read_to_string("/etc/os-release").unwrap_or_default()) || !runs("apt-get", &["--version"]) {
         print!("{}", instructions());
         return Ok(false);
     }
-    let missing: Vec<&str> = PACKAGES
-        .iter()
-        .map(|(name, _)| *name)
-        .filter(|name| !is_installed(name))
-        .collect();
+    let missing: Vec<&str> = PACKAGES.iter().map(|(name, _)| *name).filter(|name| !is_installed(name)).collect();
     for (name, purpose) in PACKAGES {
-        let state = if missing.contains(name) {
-            "missing"
-        } else {
-            "installed"
-        };
+        let state = if missing.contains(name) { "missing" } else { "installed" };
         println!("{name}: {state} ({purpose})");
     }
     if missing.is_empty() {
@@ -77,10 +59,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
         return Ok(true);
     }
     let Some(prefix) = privilege() else {
-        println!(
-            "To install what is missing takes root. Run:\n  sudo apt-get install {}",
-            missing.join(" ")
-        );
+        println!("To install what is missing takes root. Run:\n  sudo apt-get install {}", missing.join(" "));
         return Ok(false);
     };
     let mut install = vec!["apt-get", "install", "--yes", "--no-install-recommends"];
@@ -90,8 +69,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
         return Ok(false);
     }
     // A fresh container knows no packages before the first update; elsewhere it is not needed.
-    let done = as_root(prefix, &install)
-        || (as_root(prefix, &["apt-get", "update"]) && as_root(prefix, &install));
+    let done = as_root(prefix, &install) || (as_root(prefix, &["apt-get", "update"]) && as_root(prefix, &install));
     if done {
         println!("Installed {}.", missing.join(", "));
     } else {
@@ -106,12 +84,7 @@ fn is_debian(os_release: &str) -> bool {
         .lines()
         .filter_map(|line| line.split_once('='))
         .filter(|(key, _)| ["ID", "ID_LIKE"].contains(key))
-        .any(|(_, value)| {
-            value
-                .trim_matches('"')
-                .split_whitespace()
-                .any(|id| ["debian", "ubuntu"].contains(&id))
-        })
+        .any(|(_, value)| value.trim_matches('"').split_whitespace().any(|id| ["debian", "ubuntu"].contains(&id)))
 }
 
 fn is_installed(package: &str) -> bool {
@@ -129,9 +102,7 @@ fn privilege() -> Option<&'static [&'static str]> {
         return Some(&["env", "DEBIAN_FRONTEND=noninteractive"]);
     }
     // Without a person to type a password, sudo must not ask for one.
-    if runs("sudo", &["-n", "true"])
-        || (std::io::stdin().is_terminal() && runs("sudo", &["--version"]))
-    {
+    if runs("sudo", &["-n", "true"]) || (std::io::stdin().is_terminal() && runs("sudo", &["--version"])) {
         return Some(&["sudo", "env", "DEBIAN_FRONTEND=noninteractive"]);
     }
     None
@@ -139,11 +110,7 @@ fn privilege() -> Option<&'static [&'static str]> {
 
 fn as_root(prefix: &[&str], command: &[&str]) -> bool {
     println!("Running: {} {}", prefix.join(" "), command.join(" "));
-    Command::new(prefix[0])
-        .args(&prefix[1..])
-        .args(command)
-        .status()
-        .is_ok_and(|status| status.success())
+    Command::new(prefix[0]).args(&prefix[1..]).args(command).status().is_ok_and(|status| status.success())
 }
 
 /// Whether a program is there and says yes.
@@ -189,16 +156,9 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let parse =
-            |args: &[&str]| Options::parse(&args.iter().map(|&a| a.to_owned()).collect::<Vec<_>>());
+        let parse = |args: &[&str]| Options::parse(&args.iter().map(|&a| a.to_owned()).collect::<Vec<_>>());
         assert_eq!(parse(&[]).unwrap(), Options::default());
-        assert_eq!(
-            parse(&["--dry-run", "--if-needed"]).unwrap(),
-            Options {
-                dry_run: true,
-                if_needed: true
-            }
-        );
+        assert_eq!(parse(&["--dry-run", "--if-needed"]).unwrap(), Options { dry_run: true, if_needed: true });
         assert!(parse(&["--force"]).unwrap_err().contains("`--force`"));
     }
 

@@ -9,10 +9,7 @@ pub(crate) enum Align {
 
 /// Lays out rows under a header: two spaces between columns, a rule below the header, nothing after a line's last word.
 pub(crate) fn render(header: &[(&str, Align)], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = header
-        .iter()
-        .map(|(title, _)| title.chars().count())
-        .collect();
+    let mut widths: Vec<usize> = header.iter().map(|(title, _)| title.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -48,10 +45,7 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![
-            vec!["a".to_owned(), "10".to_owned()],
-            vec!["long".to_owned(), "7".to_owned()],
-        ];
+        let rows = vec![vec!["a".to_owned(), "10".to_owned()], vec!["long".to_owned(), "7".to_owned()]];
         let shown = render(&[("what", Align::Left), ("n", Align::Right)], &rows);
         assert_eq!(shown, "what   n\n--------\na     10\nlong   7\n");
     }

@@ -68,16 +68,9 @@ impl Workspace {
 
     /// Reads what `cargo metadata --no-deps` printed.
     fn parse(json: &str) -> Result<Self, String> {
-        let json: JsonValue = json
-            .parse()
-            .map_err(|e| format!("cannot read the output of `cargo metadata`: {e}"))?;
-        let root = PathBuf::from(
-            text(&json, "workspace_root").ok_or("cargo metadata names no workspace_root")?,
-        );
-        let mut packages: Vec<Package> = list(&json, "packages")
-            .iter()
-            .filter_map(Package::parse)
-            .collect();
+        let json: JsonValue = json.parse().map_err(|e| format!("cannot read the output of `cargo metadata`: {e}"))?;
+        let root = PathBuf::from(text(&json, "workspace_root").ok_or("cargo metadata names no workspace_root")?);
+        let mut packages: Vec<Package> = list(&json, "packages").iter().filter_map(Package::parse).collect();
         packages.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { root, packages })
     }
@@ -88,16 +81,12 @@ impl Workspace {
 
     /// The package in whose folder a file lies; the deepest one wins, as the root package's folder holds all others.
     pub(crate) fn package_of(&self, path: &Path) -> Option<&Package> {
-        self.packages
-            .iter()
-            .filter(|p| path.starts_with(&p.dir))
-            .max_by_key(|p| p.dir.components().count())
+        self.packages.iter().filter(|p| path.starts_with(&p.dir)).max_by_key(|p| p.dir.components().count())
     }
 
     /// Whether `package` is `needle` or depends on it, directly or through others, for its library or its tests.
     pub(crate) fn reaches(&self, package: &str, needle: &str) -> bool {
-        let by_name: BTreeMap<&str, &Package> =
-            self.packages.iter().map(|p| (p.name.as_str(), p)).collect();
+        let by_name: BTreeMap<&str, &Package> = self.packages.iter().map(|p| (p.name.as_str(), p)).collect();
         let mut seen = BTreeSet::from([package]);
         let mut open = vec![package];
         while let Some(name) = open.pop() {
@@ -119,10 +108,7 @@ impl Workspace {
 
     /// A path relative to the root, with `/`, as messages show it.
     pub(crate) fn relative(&self, path: &Path) -> String {
-        path.strip_prefix(&self.root)
-            .unwrap_or(path)
-            .to_string_lossy()
-            .replace('\\', "/")
+        path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().replace('\\', "/")
     }
 }
 
@@ -139,32 +125,20 @@ impl Package {
             dir: manifest.parent()?.to_path_buf(),
             license: text(json, "license").map(str::to_owned),
             features,
-            targets: list(json, "targets")
-                .iter()
-                .filter_map(Target::parse)
-                .collect(),
-            dependencies: list(json, "dependencies")
-                .iter()
-                .filter_map(Dependency::parse)
-                .collect(),
+            targets: list(json, "targets").iter().filter_map(Target::parse).collect(),
+            dependencies: list(json, "dependencies").iter().filter_map(Dependency::parse).collect(),
         })
     }
 
     /// The name under which Rust code knows the library, if there is one.
     pub(crate) fn lib_name(&self) -> Option<String> {
-        self.targets
-            .iter()
-            .find(|t| t.kind == TargetKind::Lib)
-            .map(|t| t.name.replace('-', "_"))
+        self.targets.iter().find(|t| t.kind == TargetKind::Lib).map(|t| t.name.replace('-', "_"))
     }
 }
 
 impl Target {
     fn parse(json: &JsonValue) -> Option<Self> {
-        Some(Self {
-            name: text(json, "name")?.to_owned(),
-            kind: TargetKind::parse(json),
-        })
+        Some(Self { name: text(json, "name")?.to_owned(), kind: TargetKind::parse(json) })
     }
 }
 
@@ -172,11 +146,7 @@ impl TargetKind {
     /// Reads the `kind` of a target, in `cargo metadata` and in build messages alike.
     pub(crate) fn parse(target: &JsonValue) -> Self {
         let kinds = list(target, "kind");
-        match kinds
-            .first()
-            .and_then(|k| k.get::<String>())
-            .map_or("", String::as_str)
-        {
+        match kinds.first().and_then(|k| k.get::<String>()).map_or("", String::as_str) {
             "bin" => Self::Bin,
             "test" => Self::Test,
             "example" => Self::Example,
@@ -189,10 +159,7 @@ impl TargetKind {
 
 impl Dependency {
     fn parse(json: &JsonValue) -> Option<Self> {
-        Some(Self {
-            name: text(json, "name")?.to_owned(),
-            dev: text(json, "kind") == Some("dev"),
-        })
+        Some(Self { name: text(json, "name")?.to_owned(), dev: text(json, "kind") == Some("dev") })
     }
 }
 
@@ -203,15 +170,12 @@ pub(crate) fn text<'a>(json: &'a JsonValue, key: &str) -> Option<&'a str> {
 
 /// A field that holds a list; empty where it is missing.
 pub(crate) fn list<'a>(json: &'a JsonValue, key: &str) -> &'a [JsonValue] {
-    field(json, key)
-        .and_then(|v| v.get::<Vec<JsonValue>>())
-        .map_or(&[], Vec::as_slice)
+    field(json, key).and_then(|v| v.get::<Vec<JsonValue>>()).map_or(&[], Vec::as_slice)
 }
 
 /// A field of an object.
 pub(crate) fn field<'a>(json: &'a JsonValue, key: &str) -> Option<&'a JsonValue> {
-    json.get::<std::collections::HashMap<String, JsonValue>>()?
-        .get(key)
+    json.get::<std::collections::HashMap<String, JsonValue>>()?.get(key)
 }
 
 /// A cargo command whose environment is that of the user's shell: `cargo run` adds variables about the xtask package,
@@ -220,16 +184,11 @@ pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if name.starts_with("CARGO_PKG_")
-            || name.starts_with("CARGO_MANIFEST_")
-            || name.starts_with("CARGO_BIN_")
-        {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_BIN_") {
             command.env_remove(name.as_ref());
         }
     }
-    command
-        .env_remove("CARGO_CRATE_NAME")
-        .env_remove("CARGO_PRIMARY_PACKAGE");
+    command.env_remove("CARGO_CRATE_NAME").env_remove("CARGO_PRIMARY_PACKAGE");
     command
 }
 
@@ -272,16 +231,8 @@ mod tests {
 
     #[test]
     fn broken_metadata_is_an_error() {
-        assert!(
-            Workspace::parse("{")
-                .unwrap_err()
-                .contains("cargo metadata")
-        );
-        assert!(
-            Workspace::parse("{}")
-                .unwrap_err()
-                .contains("workspace_root")
-        );
+        assert!(Workspace::parse("{").unwrap_err().contains("cargo metadata"));
+        assert!(Workspace::parse("{}").unwrap_err().contains("workspace_root"));
     }
 
     #[test]
@@ -297,18 +248,9 @@ mod tests {
     #[test]
     fn a_file_belongs_to_the_deepest_package() {
         let ws = Workspace::parse(METADATA).unwrap();
-        assert_eq!(
-            ws.package_of(Path::new("/w/mid/src/lib.rs")).unwrap().name,
-            "mid"
-        );
-        assert_eq!(
-            ws.package_of(Path::new("/w/src/lib.rs")).unwrap().name,
-            "top"
-        );
+        assert_eq!(ws.package_of(Path::new("/w/mid/src/lib.rs")).unwrap().name, "mid");
+        assert_eq!(ws.package_of(Path::new("/w/src/lib.rs")).unwrap().name, "top");
         assert!(ws.package_of(Path::new("/elsewhere/x.rs")).is_none());
-        assert_eq!(
-            ws.relative(Path::new("/w/mid/src/lib.rs")),
-            "mid/src/lib.rs"
-        );
+        assert_eq!(ws.relative(Path::new("/w/mid/src/lib.rs")), "mid/src/lib.rs");
     }
 }

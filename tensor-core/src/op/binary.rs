@@ -165,7 +165,9 @@ pub static BINARY: [BinaryRow; 18] = {
             "a·2ᵇ, wrapping; 0 for shifts below 0 or beyond the width",
             Bits,
             |a, _| a,
-            |a, b, width| if (0..i64::from(width)).contains(&b) { a.wrapping_shl(b as u32) } else { 0 },
+            |a, b, width| {
+                if (0..i64::from(width)).contains(&b) { a.wrapping_shl(b as u32) } else { 0 }
+            },
             WIDE,
             0,
         ),
@@ -175,7 +177,9 @@ pub static BINARY: [BinaryRow; 18] = {
             "⌊a / 2ᵇ⌋; shifts below 0 or beyond the width leave only the sign",
             Bits,
             |a, _| a,
-            |a, b, width| if (0..i64::from(width)).contains(&b) { a >> b } else { a >> 63 },
+            |a, b, width| {
+                if (0..i64::from(width)).contains(&b) { a >> b } else { a >> 63 }
+            },
             WIDE,
             0,
         ),

@@ -30,14 +30,7 @@ pub(crate) struct Built {
 /// Builds the tests and examples of the chosen packages. What compiles is there even where something else does not.
 pub(crate) fn build(ws: &Workspace, selection: &[String]) -> Result<Built, String> {
     let mut child = cargo()
-        .args([
-            "build",
-            "--tests",
-            "--examples",
-            "--all-features",
-            "--keep-going",
-            "--message-format=json",
-        ])
+        .args(["build", "--tests", "--examples", "--all-features", "--keep-going", "--message-format=json"])
         .args(selection)
         .current_dir(&ws.root)
         .stdin(Stdio::null())
@@ -53,17 +46,11 @@ pub(crate) fn build(ws: &Workspace, selection: &[String]) -> Result<Built, Strin
             built.take(ws, &message);
         }
     }
-    let status = child
-        .wait()
-        .map_err(|e| format!("cannot wait for cargo: {e}"))?;
+    let status = child.wait().map_err(|e| format!("cannot wait for cargo: {e}"))?;
     if !status.success() && built.broken.is_empty() {
-        built
-            .broken
-            .push(("workspace".to_owned(), "cargo build".to_owned()));
+        built.broken.push(("workspace".to_owned(), "cargo build".to_owned()));
     }
-    built
-        .programs
-        .sort_by(|a, b| (&a.package, a.kind, &a.target).cmp(&(&b.package, b.kind, &b.target)));
+    built.programs.sort_by(|a, b| (&a.package, a.kind, &a.target).cmp(&(&b.package, b.kind, &b.target)));
     Ok(built)
 }
 
@@ -71,15 +58,9 @@ impl Built {
     /// Takes in one of cargo's messages.
     fn take(&mut self, ws: &Workspace, message: &JsonValue) {
         let target = field(message, "target");
-        let name = target
-            .and_then(|t| text(t, "name"))
-            .unwrap_or_default()
-            .to_owned();
-        let package = text(message, "manifest_path").and_then(|path| {
-            ws.packages
-                .iter()
-                .find(|p| Some(p.dir.as_path()) == Path::new(path).parent())
-        });
+        let name = target.and_then(|t| text(t, "name")).unwrap_or_default().to_owned();
+        let package = text(message, "manifest_path")
+            .and_then(|path| ws.packages.iter().find(|p| Some(p.dir.as_path()) == Path::new(path).parent()));
         match text(message, "reason") {
             Some("compiler-message") => {
                 let Some(diagnostic) = field(message, "message") else {
@@ -89,19 +70,14 @@ impl Built {
                     eprint!("{rendered}");
                 }
                 if text(diagnostic, "level") == Some("error") {
-                    let place = (
-                        package.map_or_else(|| "dependency".to_owned(), |p| p.name.clone()),
-                        name,
-                    );
+                    let place = (package.map_or_else(|| "dependency".to_owned(), |p| p.name.clone()), name);
                     if !self.broken.contains(&place) {
                         self.broken.push(place);
                     }
                 }
             }
             Some("compiler-artifact") => {
-                let (Some(package), Some(path), Some(target)) =
-                    (package, text(message, "executable"), target)
-                else {
+                let (Some(package), Some(path), Some(target)) = (package, text(message, "executable"), target) else {
                     return;
                 };
                 let is_test = field(message, "profile")
@@ -116,12 +92,7 @@ impl Built {
                     (TargetKind::Lib | TargetKind::Bin, true) => Kind::Unit,
                     (_, true) => Kind::Integration,
                 };
-                self.programs.push(Program {
-                    package: package.name.clone(),
-                    kind,
-                    target: name,
-                    path: path.into(),
-                });
+                self.programs.push(Program { package: package.name.clone(), kind, target: name, path: path.into() });
             }
             _ => {}
         }
@@ -136,11 +107,7 @@ mod tests {
     fn built(messages: &[&str]) -> Built {
         let ws = Workspace {
             root: "/w".into(),
-            packages: vec![Package {
-                name: "p".to_owned(),
-                dir: "/w/p".into(),
-                ..Package::default()
-            }],
+            packages: vec![Package { name: "p".to_owned(), dir: "/w/p".into(), ..Package::default() }],
         };
         let mut built = Built::default();
         for message in messages {
@@ -158,23 +125,15 @@ mod tests {
 
     #[test]
     fn programs_are_sorted_into_kinds() {
-        let kind = |kind: &str, test| {
-            built(&[&artifact(kind, test, r#""/w/target/t""#)])
-                .programs
-                .first()
-                .map(|p| p.kind)
-        };
+        let kind =
+            |kind: &str, test| built(&[&artifact(kind, test, r#""/w/target/t""#)]).programs.first().map(|p| p.kind);
         assert_eq!(kind("lib", true), Some(Kind::Unit));
         assert_eq!(kind("bin", true), Some(Kind::Unit));
         assert_eq!(kind("test", true), Some(Kind::Integration));
         assert_eq!(kind("example", true), Some(Kind::Integration));
         assert_eq!(kind("example", false), Some(Kind::Example));
         assert_eq!(kind("bin", false), None);
-        assert!(
-            built(&[&artifact("lib", false, "null")])
-                .programs
-                .is_empty()
-        );
+        assert!(built(&[&artifact("lib", false, "null")]).programs.is_empty());
     }
 
     #[test]
@@ -183,9 +142,6 @@ mod tests {
                         "message":{"level":"error"}}"#;
         let warning = error.replace(r#""error""#, r#""warning""#);
         assert!(built(&[&warning]).broken.is_empty());
-        assert_eq!(
-            built(&[error, error]).broken,
-            [("p".to_owned(), "t".to_owned())]
-        );
+        assert_eq!(built(&[error, error]).broken, [("p".to_owned(), "t".to_owned())]);
     }
 }

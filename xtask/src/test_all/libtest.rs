@@ -14,16 +14,9 @@ impl Summary {
     /// A program without tests of its own, judged by its exit status.
     pub(crate) fn of_one(success: bool, name: &str) -> Self {
         if success {
-            Self {
-                passed: 1,
-                ..Self::default()
-            }
+            Self { passed: 1, ..Self::default() }
         } else {
-            Self {
-                failed: 1,
-                failures: vec![name.to_owned()],
-                ..Self::default()
-            }
+            Self { failed: 1, failures: vec![name.to_owned()], ..Self::default() }
         }
     }
 
@@ -77,11 +70,7 @@ fn count(counts: &str, word: &str) -> usize {
 /// The name in `---- some::test stdout ----`, the line above a failed test's output.
 fn failed_name(line: &str) -> Option<&str> {
     let name = line.strip_prefix("---- ")?.strip_suffix(" ----")?;
-    Some(
-        name.strip_suffix(" stdout")
-            .or_else(|| name.strip_suffix(" stderr"))
-            .unwrap_or(name),
-    )
+    Some(name.strip_suffix(" stdout").or_else(|| name.strip_suffix(" stderr")).unwrap_or(name))
 }
 
 #[cfg(test)]
@@ -111,12 +100,7 @@ test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
     #[test]
     fn counts_and_names_are_read() {
         let summary = Summary::of_program(FAILED, false, "x");
-        let expected = Summary {
-            passed: 2,
-            failed: 1,
-            ignored: 1,
-            failures: vec!["b".to_owned()],
-        };
+        let expected = Summary { passed: 2, failed: 1, ignored: 1, failures: vec!["b".to_owned()] };
         assert_eq!(summary, expected);
     }
 
@@ -126,15 +110,13 @@ test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
             "{FAILED}test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s\n"
         );
         let summary = Summary::parse(&twice).unwrap();
-        assert_eq!(
-            (summary.passed, summary.failed, summary.ignored),
-            (14, 1, 1)
-        );
+        assert_eq!((summary.passed, summary.failed, summary.ignored), (14, 1, 1));
     }
 
     #[test]
     fn libtest_mimic_names_are_read() {
-        let output = "---- add::f32 ----\nwrong\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
+        let output =
+            "---- add::f32 ----\nwrong\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
         assert_eq!(Summary::parse(output).unwrap().failures, ["add::f32"]);
     }
 

@@ -61,14 +61,10 @@ impl Options {
             match arg.as_str() {
                 "--quick" => options.quick = true,
                 "-p" | "--package" => {
-                    options
-                        .packages
-                        .push(args.next().ok_or("-p needs the name of a package")?.clone());
+                    options.packages.push(args.next().ok_or("-p needs the name of a package")?.clone());
                 }
                 other => {
-                    return Err(format!(
-                        "test-all does not know `{other}`; it takes --quick and -p PACKAGE"
-                    ));
+                    return Err(format!("test-all does not know `{other}`; it takes --quick and -p PACKAGE"));
                 }
             }
         }
@@ -80,10 +76,7 @@ impl Options {
         if self.packages.is_empty() {
             return vec!["--workspace".to_owned()];
         }
-        self.packages
-            .iter()
-            .flat_map(|p| ["-p".to_owned(), p.clone()])
-            .collect()
+        self.packages.iter().flat_map(|p| ["-p".to_owned(), p.clone()]).collect()
     }
 }
 
@@ -94,22 +87,14 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
     for name in &options.packages {
         if ws.package(name).is_none() {
             let known: Vec<&str> = ws.packages.iter().map(|p| p.name.as_str()).collect();
-            return Err(format!(
-                "there is no package `{name}`; there are {}",
-                known.join(", ")
-            ));
+            return Err(format!("there is no package `{name}`; there are {}", known.join(", ")));
         }
     }
     let start = Instant::now();
     println!("== tidy");
     let mut report = Report::default();
     let verdict = crate::tidy::check_and_print(&ws)?;
-    let summary = Summary {
-        passed: verdict.kept,
-        failed: verdict.broken.len(),
-        ignored: 0,
-        failures: verdict.broken,
-    };
+    let summary = Summary { passed: verdict.kept, failed: verdict.broken.len(), ignored: 0, failures: verdict.broken };
     report.add(Record {
         package: "repository".to_owned(),
         kind: Kind::Tidy,
@@ -131,10 +116,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
         });
     }
 
-    for run in plan::runs()
-        .iter()
-        .filter(|r| r.is_default() || !options.quick)
-    {
+    for run in plan::runs().iter().filter(|r| r.is_default() || !options.quick) {
         if let Some(why) = run.skipped {
             report.skip(run.name, why);
             continue;
@@ -163,34 +145,17 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
 }
 
 /// Runs one test program or example and says what came of it.
-fn run_program(
-    ws: &Workspace,
-    run: &Run,
-    program: &Program,
-    (i, n): (usize, usize),
-    report: &mut Report,
-) {
+fn run_program(ws: &Workspace, run: &Run, program: &Program, (i, n): (usize, usize), report: &mut Report) {
     let width = n.to_string().len();
-    print!(
-        "[{i:>width$}/{n}] {} {} {} … ",
-        program.package,
-        program.kind.name(),
-        program.target
-    );
+    print!("[{i:>width$}/{n}] {} {} {} … ", program.package, program.kind.name(), program.target);
     flush();
     let package = ws.package(&program.package);
     let package_dir = package.map_or(ws.root.as_path(), |p| &p.dir);
     let mut command = Command::new(&program.path);
     clear_settings(&mut command);
     // As cargo has it: tests start in their package's folder, examples in the folder where the user stands.
-    command.current_dir(if program.kind == Kind::Example {
-        &ws.root
-    } else {
-        package_dir
-    });
-    command
-        .env("CARGO_MANIFEST_DIR", package_dir)
-        .env("CARGO_PKG_NAME", &program.package);
+    command.current_dir(if program.kind == Kind::Example { &ws.root } else { package_dir });
+    command.env("CARGO_MANIFEST_DIR", package_dir).env("CARGO_PKG_NAME", &program.package);
     command.envs(run.variable);
     let started = Instant::now();
     let (summary, time, trouble) = match process::run(&mut command, LIMIT, &mut |_| {}) {
@@ -200,39 +165,26 @@ fn run_program(
             } else {
                 Summary::of_program(&outcome.output, outcome.success(), &program.target)
             };
-            let trouble =
-                (summary.failed > 0).then(|| format!("{}{}", outcome.output, outcome.ending()));
+            let trouble = (summary.failed > 0).then(|| format!("{}{}", outcome.output, outcome.ending()));
             (summary, outcome.time, trouble)
         }
         Err(error) => {
             let trouble = format!("cannot start {}: {error}", program.path.display());
-            (
-                Summary::of_one(false, &program.target),
-                started.elapsed(),
-                Some(trouble),
-            )
+            (Summary::of_one(false, &program.target), started.elapsed(), Some(trouble))
         }
     };
     println!("{}", report::in_short(&summary, time));
     if let Some(trouble) = trouble {
         print_trouble(&trouble);
     }
-    report.add(Record {
-        package: program.package.clone(),
-        kind: program.kind,
-        run: run.name,
-        summary,
-        time,
-    });
+    report.add(Record { package: program.package.clone(), kind: program.kind, run: run.name, summary, time });
 }
 
 /// Runs the documentation's examples. rustdoc builds and runs them itself, package after package.
 fn run_documentation(ws: &Workspace, options: &Options, report: &mut Report) -> Result<(), String> {
     println!("\n== documentation");
     let mut command = cargo();
-    command
-        .args(["test", "--doc", "--all-features", "--no-fail-fast"])
-        .args(options.selection());
+    command.args(["test", "--doc", "--all-features", "--no-fail-fast"]).args(options.selection());
     command.current_dir(&ws.root);
     clear_settings(&mut command);
     let mut sections = Sections::new(ws);
@@ -269,21 +221,13 @@ struct Sections<'a> {
 
 impl<'a> Sections<'a> {
     fn new(ws: &'a Workspace) -> Self {
-        Self {
-            ws,
-            current: None,
-            records: Vec::new(),
-        }
+        Self { ws, current: None, records: Vec::new() }
     }
 
     fn take(&mut self, line: &str, now: Instant) {
         if let Some(library) = line.trim_start().strip_prefix("Doc-tests ") {
             self.close(now);
-            let package = self
-                .ws
-                .packages
-                .iter()
-                .find(|p| p.lib_name().as_deref() == Some(library));
+            let package = self.ws.packages.iter().find(|p| p.lib_name().as_deref() == Some(library));
             let package = package.map_or_else(|| library.to_owned(), |p| p.name.clone());
             print!("{package} doc … ");
             flush();
@@ -299,20 +243,14 @@ impl<'a> Sections<'a> {
             return;
         };
         // Without a `test result` line rustdoc did not get as far as running anything.
-        let summary = Summary::parse(&output)
-            .unwrap_or_else(|| Summary::of_one(false, "documentation does not compile"));
+        let summary =
+            Summary::parse(&output).unwrap_or_else(|| Summary::of_one(false, "documentation does not compile"));
         let time = now.duration_since(since);
         println!("{}", report::in_short(&summary, time));
         if summary.failed > 0 {
             print_trouble(&output);
         }
-        self.records.push(Record {
-            package,
-            kind: Kind::Doc,
-            run: "default",
-            summary,
-            time,
-        });
+        self.records.push(Record { package, kind: Kind::Doc, run: "default", summary, time });
     }
 }
 
@@ -357,19 +295,9 @@ mod tests {
 
     #[test]
     fn documentation_output_is_cut_into_packages() {
-        let lib = Target {
-            name: "tensor_core".to_owned(),
-            kind: TargetKind::Lib,
-        };
-        let package = Package {
-            name: "gradix-tensor-core".to_owned(),
-            targets: vec![lib],
-            ..Package::default()
-        };
-        let ws = Workspace {
-            root: Path::new("/w").into(),
-            packages: vec![package],
-        };
+        let lib = Target { name: "tensor_core".to_owned(), kind: TargetKind::Lib };
+        let package = Package { name: "gradix-tensor-core".to_owned(), targets: vec![lib], ..Package::default() };
+        let ws = Workspace { root: Path::new("/w").into(), packages: vec![package] };
         let mut sections = Sections::new(&ws);
         let start = Instant::now();
         for line in [
@@ -383,22 +311,10 @@ mod tests {
             sections.take(line, start);
         }
         sections.close(start + Duration::from_secs(2));
-        let [first, second] = &sections.records[..] else {
-            panic!("two sections: {:?}", sections.records)
-        };
+        let [first, second] = &sections.records[..] else { panic!("two sections: {:?}", sections.records) };
         assert_eq!(first.package, "gradix-tensor-core");
-        assert_eq!(
-            (
-                first.summary.passed,
-                first.summary.failed,
-                first.summary.ignored
-            ),
-            (4, 1, 2)
-        );
-        assert_eq!(
-            (second.package.as_str(), second.summary.failed),
-            ("broken", 1)
-        );
+        assert_eq!((first.summary.passed, first.summary.failed, first.summary.ignored), (4, 1, 2));
+        assert_eq!((second.package.as_str(), second.summary.failed), ("broken", 1));
         assert_eq!(second.time, Duration::from_secs(2));
     }
 }

@@ -28,36 +28,15 @@ enum Scope {
 /// Every run, the plain one first.
 pub(crate) fn runs() -> Vec<Run> {
     let avx2_missing = (!has_avx2()).then_some("this CPU has no AVX2 with FMA");
-    let run = |name, variable, scope| Run {
-        name,
-        variable,
-        scope,
-        skipped: None,
-    };
+    let run = |name, variable, scope| Run { name, variable, scope, skipped: None };
     vec![
         run("default", None, Scope::Everything),
-        run(
-            "eager",
-            Some(("GRADIX_EAGER", "1")),
-            Scope::Above("gradix-tensor-core"),
-        ),
-        run(
-            "no fallback",
-            Some(("GRADIX_DENY_FALLBACK", "1")),
-            Scope::Above("gradix-backend-cpu"),
-        ),
-        run(
-            "isa baseline",
-            Some(("GRADIX_CPU_ISA", "baseline")),
-            Scope::Only("gradix-backend-cpu"),
-        ),
+        run("eager", Some(("GRADIX_EAGER", "1")), Scope::Above("gradix-tensor-core")),
+        run("no fallback", Some(("GRADIX_DENY_FALLBACK", "1")), Scope::Above("gradix-backend-cpu")),
+        run("isa baseline", Some(("GRADIX_CPU_ISA", "baseline")), Scope::Only("gradix-backend-cpu")),
         Run {
             skipped: avx2_missing,
-            ..run(
-                "isa avx2",
-                Some(("GRADIX_CPU_ISA", "avx2")),
-                Scope::Only("gradix-backend-cpu"),
-            )
+            ..run("isa avx2", Some(("GRADIX_CPU_ISA", "avx2")), Scope::Only("gradix-backend-cpu"))
         },
     ]
 }
@@ -86,13 +65,7 @@ mod tests {
     fn workspace() -> Workspace {
         let package = |name: &str, deps: &[(&str, bool)]| Package {
             name: name.to_owned(),
-            dependencies: deps
-                .iter()
-                .map(|&(name, dev)| Dependency {
-                    name: name.to_owned(),
-                    dev,
-                })
-                .collect(),
+            dependencies: deps.iter().map(|&(name, dev)| Dependency { name: name.to_owned(), dev }).collect(),
             ..Package::default()
         };
         Workspace {
@@ -100,10 +73,7 @@ mod tests {
             packages: vec![
                 package("gradix-tensor-core", &[]),
                 package("gradix-backend-cpu", &[("gradix-tensor-core", false)]),
-                package(
-                    "gradix-autograd",
-                    &[("gradix-tensor-core", false), ("gradix-backend-cpu", true)],
-                ),
+                package("gradix-autograd", &[("gradix-tensor-core", false), ("gradix-backend-cpu", true)]),
                 package("gradix-plot", &[]),
             ],
         }
@@ -112,38 +82,21 @@ mod tests {
     fn covered(name: &str) -> Vec<String> {
         let ws = workspace();
         let run = runs().into_iter().find(|r| r.name == name).unwrap();
-        ws.packages
-            .iter()
-            .filter(|p| run.covers(&ws, &p.name))
-            .map(|p| p.name.clone())
-            .collect()
+        ws.packages.iter().filter(|p| run.covers(&ws, &p.name)).map(|p| p.name.clone()).collect()
     }
 
     #[test]
     fn each_run_covers_what_its_variable_can_change() {
         assert_eq!(covered("default").len(), 4);
-        assert_eq!(
-            covered("eager"),
-            [
-                "gradix-tensor-core",
-                "gradix-backend-cpu",
-                "gradix-autograd"
-            ]
-        );
-        assert_eq!(
-            covered("no fallback"),
-            ["gradix-backend-cpu", "gradix-autograd"]
-        );
+        assert_eq!(covered("eager"), ["gradix-tensor-core", "gradix-backend-cpu", "gradix-autograd"]);
+        assert_eq!(covered("no fallback"), ["gradix-backend-cpu", "gradix-autograd"]);
         assert_eq!(covered("isa baseline"), ["gradix-backend-cpu"]);
     }
 
     #[test]
     fn every_variable_is_known() {
         for run in runs() {
-            assert!(
-                run.variable
-                    .is_none_or(|(name, _)| VARIABLES.contains(&name))
-            );
+            assert!(run.variable.is_none_or(|(name, _)| VARIABLES.contains(&name)));
             assert_eq!(run.is_default(), run.name == "default");
         }
     }

@@ -52,10 +52,7 @@ impl Total {
     }
 
     fn line(&self) -> String {
-        format!(
-            "{} passed, {} failed, {} ignored",
-            self.passed, self.failed, self.ignored
-        )
+        format!("{} passed, {} failed, {} ignored", self.passed, self.failed, self.ignored)
     }
 }
 
@@ -102,17 +99,11 @@ impl Report {
         // Runs in the order in which they came.
         let mut runs: Vec<&str> = Vec::new();
         for record in &self.records {
-            let run = runs
-                .iter()
-                .position(|r| *r == record.run)
-                .unwrap_or_else(|| {
-                    runs.push(record.run);
-                    runs.len() - 1
-                });
-            groups
-                .entry((&record.package, run, record.kind))
-                .or_default()
-                .push(record);
+            let run = runs.iter().position(|r| *r == record.run).unwrap_or_else(|| {
+                runs.push(record.run);
+                runs.len() - 1
+            });
+            groups.entry((&record.package, run, record.kind)).or_default().push(record);
         }
         let mut rows = Vec::new();
         for ((package, run, kind), records) in groups {
@@ -158,17 +149,10 @@ impl Report {
             let (state, why) = self.backend_state(backend, &probe);
             rows.push(vec![backend.name.to_owned(), state.to_owned(), why]);
             if let Err(missing) = probe {
-                hints.push_str(&format!(
-                    "to get what {} needs: {}\n",
-                    backend.name, missing.how
-                ));
+                hints.push_str(&format!("to get what {} needs: {}\n", backend.name, missing.how));
             }
         }
-        let header = [
-            ("backend", Align::Left),
-            ("ran", Align::Left),
-            ("how, or why not", Align::Left),
-        ];
+        let header = [("backend", Align::Left), ("ran", Align::Left), ("how, or why not", Align::Left)];
         render(&header, &rows) + &hints
     }
 
@@ -178,29 +162,17 @@ impl Report {
             (true, Ok(found)) => found,
             (true, Err(missing)) => return ("no", missing.what.clone()),
             (false, Ok(found)) => {
-                return (
-                    "no",
-                    format!("not implemented yet; this machine could run it: {found}"),
-                );
+                return ("no", format!("not implemented yet; this machine could run it: {found}"));
             }
             (false, Err(missing)) => {
-                return (
-                    "no",
-                    format!("not implemented yet; besides, {}", missing.what),
-                );
+                return ("no", format!("not implemented yet; besides, {}", missing.what));
             }
         };
         let mine = || self.records.iter().filter(|r| r.package == backend.package);
         if Total::of(mine()).is_empty() {
-            return (
-                "no",
-                format!("{} has no tests in this selection", backend.package),
-            );
+            return ("no", format!("{} has no tests in this selection", backend.package));
         }
-        let mut runs: Vec<&str> = mine()
-            .filter(|r| r.kind != Kind::Build)
-            .map(|r| r.run)
-            .collect();
+        let mut runs: Vec<&str> = mine().filter(|r| r.kind != Kind::Build).map(|r| r.run).collect();
         runs.dedup();
         if runs.is_empty() {
             return ("no", format!("{} does not compile", backend.package));
@@ -213,12 +185,7 @@ impl Report {
         let mut out = Vec::new();
         for record in &self.records {
             for name in &record.summary.failures {
-                out.push(format!(
-                    "{} {} [{}]: {name}",
-                    record.package,
-                    record.kind.name(),
-                    record.run
-                ));
+                out.push(format!("{} {} [{}]: {name}", record.package, record.kind.name(), record.run));
             }
         }
         out
@@ -253,26 +220,12 @@ mod tests {
         (passed, failed, ignored): (usize, usize, usize),
     ) -> Record {
         let failures = (0..failed).map(|i| format!("t{i}")).collect();
-        let summary = Summary {
-            passed,
-            failed,
-            ignored,
-            failures,
-        };
-        Record {
-            package: package.to_owned(),
-            kind,
-            run,
-            summary,
-            time: Duration::from_millis(1500),
-        }
+        let summary = Summary { passed, failed, ignored, failures };
+        Record { package: package.to_owned(), kind, run, summary, time: Duration::from_millis(1500) }
     }
 
     fn report(records: Vec<Record>) -> Report {
-        Report {
-            records,
-            skipped: Vec::new(),
-        }
+        Report { records, skipped: Vec::new() }
     }
 
     #[test]
@@ -285,35 +238,17 @@ mod tests {
             record("a", Kind::Doc, "default", (0, 0, 0)),
         ]);
         let table = report.test_table();
-        let rows: Vec<Vec<&str>> = table
-            .lines()
-            .skip(2)
-            .map(|l| l.split_whitespace().collect())
-            .collect();
-        assert_eq!(
-            rows[0],
-            ["a", "integration", "default", "3", "1", "0", "3.0", "s"]
-        );
-        assert_eq!(
-            rows[1],
-            ["a", "integration", "eager", "3", "0", "0", "1.5", "s"]
-        );
+        let rows: Vec<Vec<&str>> = table.lines().skip(2).map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["a", "integration", "default", "3", "1", "0", "3.0", "s"]);
+        assert_eq!(rows[1], ["a", "integration", "eager", "3", "0", "0", "1.5", "s"]);
         assert_eq!(rows[2], ["b", "unit", "default", "3", "0", "1", "1.5", "s"]);
         assert_eq!(rows.len(), 3);
-        assert_eq!(
-            Total::of(&report.records).line(),
-            "9 passed, 1 failed, 1 ignored"
-        );
+        assert_eq!(Total::of(&report.records).line(), "9 passed, 1 failed, 1 ignored");
         assert_eq!(report.failures(), ["a integration [default]: t0"]);
     }
 
     fn backend(implemented: bool, probe: fn() -> Probe) -> Backend {
-        Backend {
-            name: "X",
-            package: "x",
-            implemented,
-            probe,
-        }
+        Backend { name: "X", package: "x", implemented, probe }
     }
 
     fn here() -> Probe {
@@ -321,72 +256,39 @@ mod tests {
     }
 
     fn lacking() -> Probe {
-        Err(Missing {
-            what: "no libx".to_owned(),
-            how: "install x".to_owned(),
-        })
+        Err(Missing { what: "no libx".to_owned(), how: "install x".to_owned() })
     }
 
-    fn state(
-        records: Vec<Record>,
-        implemented: bool,
-        probe: fn() -> Probe,
-    ) -> (&'static str, String) {
+    fn state(records: Vec<Record>, implemented: bool, probe: fn() -> Probe) -> (&'static str, String) {
         report(records).backend_state(&backend(implemented, probe), &probe())
     }
 
     #[test]
     fn a_backend_ran_only_if_it_exists_and_the_machine_has_it_and_tests_ran() {
-        let tests = || {
-            vec![
-                record("x", Kind::Unit, "default", (1, 0, 0)),
-                record("x", Kind::Unit, "eager", (1, 0, 0)),
-            ]
-        };
+        let tests = || vec![record("x", Kind::Unit, "default", (1, 0, 0)), record("x", Kind::Unit, "eager", (1, 0, 0))];
         let said = |answer: &str| answer.to_owned();
-        assert_eq!(
-            state(tests(), true, here),
-            ("yes", said("x 1.0; runs: default, eager"))
-        );
+        assert_eq!(state(tests(), true, here), ("yes", said("x 1.0; runs: default, eager")));
         assert_eq!(state(tests(), true, lacking), ("no", said("no libx")));
         let (ran, why) = state(tests(), false, here);
-        assert!(
-            ran == "no" && why.starts_with("not implemented yet"),
-            "{why}"
-        );
-        assert_eq!(
-            state(tests(), false, lacking),
-            ("no", said("not implemented yet; besides, no libx"))
-        );
+        assert!(ran == "no" && why.starts_with("not implemented yet"), "{why}");
+        assert_eq!(state(tests(), false, lacking), ("no", said("not implemented yet; besides, no libx")));
         assert_eq!(state(vec![], true, here).0, "no");
         let broken = vec![record("x", Kind::Build, "default", (0, 1, 0))];
-        assert_eq!(
-            state(broken, true, here),
-            ("no", said("x does not compile"))
-        );
+        assert_eq!(state(broken, true, here), ("no", said("x does not compile")));
     }
 
     #[test]
     fn the_table_says_how_to_get_what_is_missing() {
         let table = report(vec![]).backend_table(&[backend(true, here), backend(true, lacking)]);
-        assert!(
-            table.ends_with("\nto get what X needs: install x\n"),
-            "{table}"
-        );
+        assert!(table.ends_with("\nto get what X needs: install x\n"), "{table}");
         assert_eq!(table.matches("to get").count(), 1);
     }
 
     #[test]
     fn progress_lines_name_only_what_happened() {
         let summary = record("a", Kind::Unit, "default", (2, 0, 0)).summary;
-        assert_eq!(
-            in_short(&summary, Duration::from_millis(40)),
-            "2 passed (0.0 s)"
-        );
+        assert_eq!(in_short(&summary, Duration::from_millis(40)), "2 passed (0.0 s)");
         let summary = record("a", Kind::Unit, "default", (2, 1, 3)).summary;
-        assert_eq!(
-            in_short(&summary, Duration::ZERO),
-            "2 passed, 1 FAILED, 3 ignored (0.0 s)"
-        );
+        assert_eq!(in_short(&summary, Duration::ZERO), "2 passed, 1 FAILED, 3 ignored (0.0 s)");
     }
 }

@@ -11,8 +11,7 @@ pub(super) fn unsafe_place(tree: &Tree<'_>) -> Vec<Finding> {
 fn unsafe_place_with(tree: &Tree<'_>, allowed: &[(&str, &str)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, source, package) in tree.rust() {
-        if UNSAFE_PACKAGES.contains(&package) || allowed.iter().any(|(path, _)| *path == file.path)
-        {
+        if UNSAFE_PACKAGES.contains(&package) || allowed.iter().any(|(path, _)| *path == file.path) {
             continue;
         }
         for at in find_words(&source.code, "unsafe") {
@@ -22,15 +21,11 @@ fn unsafe_place_with(tree: &Tree<'_>, allowed: &[(&str, &str)]) -> Vec<Finding> 
     }
     // A list that names what is gone would let new unsafe code in unseen.
     for (path, _) in allowed {
-        let used = tree.rust().any(|(file, source, _)| {
-            file.path == *path && find_words(&source.code, "unsafe").next().is_some()
-        });
+        let used = tree
+            .rust()
+            .any(|(file, source, _)| file.path == *path && find_words(&source.code, "unsafe").next().is_some());
         if !used {
-            findings.push(Finding::new(
-                path,
-                None,
-                "listed as a place of unsafe code, and has none",
-            ));
+            findings.push(Finding::new(path, None, "listed as a place of unsafe code, and has none"));
         }
     }
     findings
@@ -88,15 +83,9 @@ pub(super) fn stubs(tree: &Tree<'_>) -> Vec<Finding> {
         for name in ["todo", "unimplemented", "dbg"] {
             for at in find_words(&source.code, name) {
                 if source.code[at + name.len()..].trim_start().starts_with('!')
-                    && !source.code[at + name.len()..]
-                        .trim_start()
-                        .starts_with("!=")
+                    && !source.code[at + name.len()..].trim_start().starts_with("!=")
                 {
-                    findings.push(Finding::new(
-                        &file.path,
-                        line_of(&source.code, at),
-                        format!("{name}! is a stub"),
-                    ));
+                    findings.push(Finding::new(&file.path, line_of(&source.code, at), format!("{name}! is a stub")));
                 }
             }
         }
@@ -109,11 +98,7 @@ pub(super) fn ignored_tests(tree: &Tree<'_>) -> Vec<Finding> {
     for (file, source, _) in tree.rust() {
         for at in find_words(&source.code, "ignore") {
             let is_attribute = source.code[..at].trim_end().ends_with("#[");
-            if is_attribute
-                && source.code[at + "ignore".len()..]
-                    .trim_start()
-                    .starts_with(']')
-            {
+            if is_attribute && source.code[at + "ignore".len()..].trim_start().starts_with(']') {
                 let message = "an ignored test without a reason: write #[ignore = \"why\"]";
                 findings.push(Finding::new(&file.path, line_of(&source.code, at), message));
             }
@@ -134,12 +119,8 @@ pub(super) fn backend_blind(tree: &Tree<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, source, package) in tree.rust() {
         let is_test = |path: &str| {
-            ["/tests/", "/examples/", "/benches/"]
-                .iter()
-                .any(|folder| path.contains(folder))
-                || test_files.iter().any(|test| {
-                    path == format!("{test}.rs") || path.starts_with(&format!("{test}/"))
-                })
+            ["/tests/", "/examples/", "/benches/"].iter().any(|folder| path.contains(folder))
+                || test_files.iter().any(|test| path == format!("{test}.rs") || path.starts_with(&format!("{test}/")))
         };
         if !BACKEND_BLIND.contains(&package) || is_test(&file.path) {
             continue;
@@ -147,8 +128,7 @@ pub(super) fn backend_blind(tree: &Tree<'_>) -> Vec<Finding> {
         let code = source.code_without_tests();
         for backend in &backends {
             for at in find_words(&code, backend) {
-                let message =
-                    format!("{package} names the backend `{backend}` outside of its tests");
+                let message = format!("{package} names the backend `{backend}` outside of its tests");
                 findings.push(Finding::new(&file.path, line_of(&code, at), message));
             }
         }
@@ -166,12 +146,7 @@ fn test_files(tree: &Tree<'_>) -> Vec<String> {
             Some((folder, "lib" | "main" | "mod")) => folder,
             _ => stem,
         };
-        files.extend(
-            source
-                .test_modules()
-                .iter()
-                .map(|module| format!("{folder}/{module}")),
-        );
+        files.extend(source.test_modules().iter().map(|module| format!("{folder}/{module}")));
     }
     files
 }
@@ -190,24 +165,15 @@ mod tests {
             &ws,
             &[
                 ("plot/src/lib.rs", "// unsafe\nfn f() { \"unsafe\"; }\n"),
-                (
-                    "plot/src/bad.rs",
-                    "fn f() {\n    unsafe { g() }\n}\n#[unsafe(no_mangle)]\nfn h() {}\n",
-                ),
+                ("plot/src/bad.rs", "fn f() {\n    unsafe { g() }\n}\n#[unsafe(no_mangle)]\nfn h() {}\n"),
                 ("plot/src/listed.rs", "unsafe fn f() {}\n"),
                 ("backend-cpu/src/lib.rs", "unsafe fn f() {}\n"),
             ],
         );
         let found = unsafe_place_with(&tree, &[("plot/src/listed.rs", "because")]);
         assert_eq!(places(&found), ["plot/src/bad.rs:2", "plot/src/bad.rs:4"]);
-        let stale = unsafe_place_with(
-            &tree,
-            &[
-                ("plot/src/listed.rs", "x"),
-                ("plot/src/lib.rs", "x"),
-                ("gone.rs", "x"),
-            ],
-        );
+        let stale =
+            unsafe_place_with(&tree, &[("plot/src/listed.rs", "x"), ("plot/src/lib.rs", "x"), ("gone.rs", "x")]);
         assert_eq!(places(&stale)[2..], ["plot/src/lib.rs", "gone.rs"]);
     }
 
@@ -219,14 +185,8 @@ mod tests {
     #[test]
     fn a_proof_stands_right_above() {
         assert_eq!(unproved("// SAFETY: x lives\nunsafe { f(x) }\n"), 0);
-        assert_eq!(
-            unproved("// SAFETY: a long\n// proof\n#[inline]\nunsafe impl Send for X {}\n"),
-            0
-        );
-        assert_eq!(
-            unproved("// SAFETY: x lives\nlet y =\n    unsafe { f(x) };\n"),
-            0
-        );
+        assert_eq!(unproved("// SAFETY: a long\n// proof\n#[inline]\nunsafe impl Send for X {}\n"), 0);
+        assert_eq!(unproved("// SAFETY: x lives\nlet y =\n    unsafe { f(x) };\n"), 0);
         assert_eq!(unproved("unsafe fn f() {}\nunsafe extern \"C\" {}\n"), 0);
     }
 
@@ -234,15 +194,9 @@ mod tests {
     fn a_missing_or_distant_proof_is_found() {
         assert_eq!(unproved("unsafe { f(x) }\n"), 1);
         assert_eq!(unproved("// quick\nunsafe { f(x) }\n"), 1);
-        assert_eq!(
-            unproved("// SAFETY: of the first\nunsafe { f(x) };\nunsafe { f(y) };\n"),
-            1
-        );
+        assert_eq!(unproved("// SAFETY: of the first\nunsafe { f(x) };\nunsafe { f(y) };\n"), 1);
         assert_eq!(unproved("// SAFETY: far\n\nunsafe { f(x) }\n"), 1);
-        assert_eq!(
-            unproved("let s = \"SAFETY:\";\nunsafe impl Sync for X {}\n"),
-            1
-        );
+        assert_eq!(unproved("let s = \"SAFETY:\";\nunsafe impl Sync for X {}\n"), 1);
     }
 
     #[test]
@@ -256,7 +210,8 @@ mod tests {
     #[test]
     fn ignored_tests_need_a_reason() {
         let ws = workspace(PACKAGES);
-        let text = "#[ignore]\nfn a() {}\n#[ignore = \"slow: 10 min\"]\nfn b() {}\nfn ignore() {}\n/// ```ignore\nfn c() {}\n";
+        let text =
+            "#[ignore]\nfn a() {}\n#[ignore = \"slow: 10 min\"]\nfn b() {}\nfn ignore() {}\n/// ```ignore\nfn c() {}\n";
         let found = ignored_tests(&tree(&ws, &[("plot/src/lib.rs", text)]));
         assert_eq!(places(&found), ["plot/src/lib.rs:1"]);
     }
@@ -267,27 +222,18 @@ mod tests {
         let tree = tree(
             &ws,
             &[
-                (
-                    "autograd/src/lib.rs",
-                    "//! use backend_cpu::Cpu;\n#[cfg(test)]\nmod tests;\nuse backend_cpu::Cpu;\n",
-                ),
+                ("autograd/src/lib.rs", "//! use backend_cpu::Cpu;\n#[cfg(test)]\nmod tests;\nuse backend_cpu::Cpu;\n"),
                 ("autograd/src/tests.rs", "use backend_cpu::Cpu;\n"),
                 (
                     "autograd/src/engine.rs",
                     "#[cfg(test)]\nmod unit { use backend_cpu::Cpu; }\n#[cfg(test)]\nmod more;\n",
                 ),
                 ("autograd/src/engine/more.rs", "use backend_cpu::Cpu;\n"),
-                (
-                    "autograd/src/engine/real.rs",
-                    "\nfn f(b: backend_cpu::Cpu) {}\n",
-                ),
+                ("autograd/src/engine/real.rs", "\nfn f(b: backend_cpu::Cpu) {}\n"),
                 ("autograd/tests/all.rs", "use backend_cpu::Cpu;\n"),
                 ("plot/src/lib.rs", "use backend_cpu::Cpu;\n"),
             ],
         );
-        assert_eq!(
-            places(&backend_blind(&tree)),
-            ["autograd/src/lib.rs:4", "autograd/src/engine/real.rs:2"]
-        );
+        assert_eq!(places(&backend_blind(&tree)), ["autograd/src/lib.rs:4", "autograd/src/engine/real.rs:2"]);
     }
 }

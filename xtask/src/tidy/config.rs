@@ -9,51 +9,23 @@ pub(crate) struct Layer {
     pub(crate) tests_may_use: &'static [&'static str],
 }
 
-const BACKENDS: &[&str] = &[
-    "gradix-backend-cpu",
-    "gradix-backend-opencl",
-    "gradix-backend-cuda",
-];
+const BACKENDS: &[&str] = &["gradix-backend-cpu", "gradix-backend-opencl", "gradix-backend-cuda"];
 
 /// The layers, lowest first. A new package needs a row.
 pub(crate) const LAYERS: &[Layer] = &[
-    Layer {
-        package: "gradix-tensor-core",
-        may_use: &[],
-        tests_may_use: &[],
-    },
-    Layer {
-        package: "gradix-plot",
-        may_use: &[],
-        tests_may_use: &[],
-    },
-    Layer {
-        package: "xtask",
-        may_use: &[],
-        tests_may_use: &[],
-    },
-    Layer {
-        package: "gradix-backend-cpu",
-        may_use: &["gradix-tensor-core"],
-        tests_may_use: &[],
-    },
+    Layer { package: "gradix-tensor-core", may_use: &[], tests_may_use: &[] },
+    Layer { package: "gradix-plot", may_use: &[], tests_may_use: &[] },
+    Layer { package: "xtask", may_use: &[], tests_may_use: &[] },
+    Layer { package: "gradix-backend-cpu", may_use: &["gradix-tensor-core"], tests_may_use: &[] },
     // A device's results are compared with the CPU's.
     Layer {
         package: "gradix-backend-opencl",
         may_use: &["gradix-tensor-core"],
         tests_may_use: &["gradix-backend-cpu"],
     },
-    Layer {
-        package: "gradix-backend-cuda",
-        may_use: &["gradix-tensor-core"],
-        tests_may_use: &["gradix-backend-cpu"],
-    },
+    Layer { package: "gradix-backend-cuda", may_use: &["gradix-tensor-core"], tests_may_use: &["gradix-backend-cpu"] },
     // Gradients are tested on real backends.
-    Layer {
-        package: "gradix-autograd",
-        may_use: &["gradix-tensor-core"],
-        tests_may_use: BACKENDS,
-    },
+    Layer { package: "gradix-autograd", may_use: &["gradix-tensor-core"], tests_may_use: BACKENDS },
     Layer {
         package: "gradix",
         may_use: &[
@@ -90,20 +62,5 @@ pub(crate) const LICENSE: &str = "MIT OR Apache-2.0";
 pub(crate) const LICENSE_FILES: &[&str] = &["LICENSE-MIT", "LICENSE-APACHE"];
 
 /// Endings of the files in which blanks are checked.
-pub(crate) const TEXT_FILES: &[&str] = &[
-    "rs",
-    "toml",
-    "md",
-    "cl",
-    "cu",
-    "cuh",
-    "c",
-    "h",
-    "cpp",
-    "py",
-    "sh",
-    "yml",
-    "yaml",
-    "json",
-    "gitignore",
-];
+pub(crate) const TEXT_FILES: &[&str] =
+    &["rs", "toml", "md", "cl", "cu", "cuh", "c", "h", "cpp", "py", "sh", "yml", "yaml", "json", "gitignore"];

@@ -37,15 +37,9 @@ fn cargo_commands(line: &str) -> Vec<Vec<String>> {
             continue;
         }
         let rest = &line[at + "cargo ".len()..];
-        let end = rest
-            .find(['`', '|', '&', ';', '#', '(', ')', '"'])
-            .unwrap_or(rest.len());
+        let end = rest.find(['`', '|', '&', ';', '#', '(', ')', '"']).unwrap_or(rest.len());
         let words = rest[..end].split_whitespace();
-        commands.push(
-            words
-                .map(|w| w.trim_end_matches(['.', ',', ':']).to_owned())
-                .collect(),
-        );
+        commands.push(words.map(|w| w.trim_end_matches(['.', ',', ':']).to_owned()).collect());
     }
     commands
 }
@@ -55,8 +49,7 @@ fn trouble_with(ws: &Workspace, command: &[String]) -> Option<String> {
     let subcommand = command.first()?.as_str();
     if subcommand == "xtask" {
         let name = command.get(1)?;
-        let known =
-            COMMANDS.iter().any(|c| c.name == *name) || name == "help" || is_placeholder(name);
+        let known = COMMANDS.iter().any(|c| c.name == *name) || name == "help" || is_placeholder(name);
         return (!known).then(|| format!("xtask has no command `{name}`"));
     }
     let package_name = option(command, &["-p", "--package"]);
@@ -73,17 +66,12 @@ fn trouble_with(ws: &Workspace, command: &[String]) -> Option<String> {
         (&["--bench"][..], TargetKind::Bench, "bench"),
     ] {
         if let Some(target) = option(command, flags).filter(|t| !is_placeholder(t))
-            && !package
-                .targets
-                .iter()
-                .any(|t| t.kind == kind && t.name == target)
+            && !package.targets.iter().any(|t| t.kind == kind && t.name == target)
         {
             return Some(format!("{name} has no {what} `{target}`"));
         }
     }
-    let features = option(command, &["--features", "-F"])
-        .filter(|f| !is_placeholder(f))
-        .unwrap_or_default();
+    let features = option(command, &["--features", "-F"]).filter(|f| !is_placeholder(f)).unwrap_or_default();
     features
         .split(',')
         .find(|feature| !feature.is_empty() && !package.features.iter().any(|f| f == feature))
@@ -127,11 +115,7 @@ pub(super) fn links(tree: &Tree<'_>) -> Vec<Finding> {
             for target in link_targets(line) {
                 let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
                 if !resolve(folder, target).is_some_and(|path| tree.holds(&path)) {
-                    findings.push(Finding::new(
-                        &file.path,
-                        i + 1,
-                        format!("nothing is at `{target}`"),
-                    ));
+                    findings.push(Finding::new(&file.path, i + 1, format!("nothing is at `{target}`")));
                 }
             }
         }
@@ -176,26 +160,16 @@ mod tests {
 
     fn project() -> Workspace {
         let mut ws = workspace(&["gradix", "gradix-plot"]);
-        let target = |name: &str, kind| Target {
-            name: name.to_owned(),
-            kind,
-        };
+        let target = |name: &str, kind| Target { name: name.to_owned(), kind };
         ws.packages[0].features = vec!["cpu".to_owned(), "plot".to_owned()];
-        ws.packages[0]
-            .targets
-            .push(target("intro", TargetKind::Example));
-        ws.packages[1]
-            .targets
-            .push(target("figures", TargetKind::Example));
+        ws.packages[0].targets.push(target("intro", TargetKind::Example));
+        ws.packages[1].targets.push(target("figures", TargetKind::Example));
         ws
     }
 
     fn trouble(line: &str) -> Vec<String> {
         let ws = project();
-        cargo_commands(line)
-            .iter()
-            .filter_map(|c| trouble_with(&ws, c))
-            .collect()
+        cargo_commands(line).iter().filter_map(|c| trouble_with(&ws, c)).collect()
     }
 
     #[test]
@@ -216,26 +190,11 @@ mod tests {
 
     #[test]
     fn commands_that_do_not_exist_are_found() {
-        assert_eq!(
-            trouble("cargo xtask test-everything"),
-            ["xtask has no command `test-everything`"]
-        );
-        assert_eq!(
-            trouble("`cargo run --example figures`"),
-            ["gradix has no example `figures`"]
-        );
-        assert_eq!(
-            trouble("cargo test -p plot"),
-            ["there is no package `plot`"]
-        );
-        assert_eq!(
-            trouble("cargo build --features cpu,gpu"),
-            ["gradix has no feature `gpu`"]
-        );
-        assert_eq!(
-            trouble("cargo xtask old; cargo bench --bench none").len(),
-            2
-        );
+        assert_eq!(trouble("cargo xtask test-everything"), ["xtask has no command `test-everything`"]);
+        assert_eq!(trouble("`cargo run --example figures`"), ["gradix has no example `figures`"]);
+        assert_eq!(trouble("cargo test -p plot"), ["there is no package `plot`"]);
+        assert_eq!(trouble("cargo build --features cpu,gpu"), ["gradix has no feature `gpu`"]);
+        assert_eq!(trouble("cargo xtask old; cargo bench --bench none").len(), 2);
     }
 
     #[test]
@@ -250,12 +209,7 @@ mod tests {
         let ws = project();
         let text = "[a](b.md) [b](../README.md#part) [c](https://x.y/z) ![d](img/)\n[e](#here) `x[i](j)`\n```\nx[0](y)\n```\n\
                     [bad](c.md) [out](../../x)\n";
-        let files = [
-            ("README.md", ""),
-            ("docs/a.md", text),
-            ("docs/b.md", ""),
-            ("docs/img/x.svg", ""),
-        ];
+        let files = [("README.md", ""), ("docs/a.md", text), ("docs/b.md", ""), ("docs/img/x.svg", "")];
         let found = links(&tree(&ws, &files));
         assert_eq!(places(&found), ["docs/a.md:6", "docs/a.md:6"]);
         assert!(found[0].message.contains("c.md"));

@@ -22,66 +22,26 @@ struct Rule {
 
 /// Every rule.
 const RULES: &[Rule] = &[
-    Rule {
-        name: "layers",
-        asks: "no crate depends on one above it",
-        check: manifests::layers,
-    },
-    Rule {
-        name: "lints",
-        asks: "every crate takes the workspace's lints",
-        check: manifests::lints,
-    },
-    Rule {
-        name: "licence",
-        asks: "every crate names the licence, and its texts are here",
-        check: manifests::licence,
-    },
-    Rule {
-        name: "unsafe-place",
-        asks: "unsafe stands only where it may",
-        check: code::unsafe_place,
-    },
+    Rule { name: "layers", asks: "no crate depends on one above it", check: manifests::layers },
+    Rule { name: "lints", asks: "every crate takes the workspace's lints", check: manifests::lints },
+    Rule { name: "licence", asks: "every crate names the licence, and its texts are here", check: manifests::licence },
+    Rule { name: "unsafe-place", asks: "unsafe stands only where it may", check: code::unsafe_place },
     Rule {
         name: "unsafe-proof",
         asks: "every unsafe block has a SAFETY comment right above",
         check: code::unsafe_proof,
     },
-    Rule {
-        name: "stubs",
-        asks: "no todo!, unimplemented! or dbg!",
-        check: code::stubs,
-    },
-    Rule {
-        name: "ignored-tests",
-        asks: "an ignored test says why",
-        check: code::ignored_tests,
-    },
-    Rule {
-        name: "backend-blind",
-        asks: "autograd and the core name no backend",
-        check: code::backend_blind,
-    },
+    Rule { name: "stubs", asks: "no todo!, unimplemented! or dbg!", check: code::stubs },
+    Rule { name: "ignored-tests", asks: "an ignored test says why", check: code::ignored_tests },
+    Rule { name: "backend-blind", asks: "autograd and the core name no backend", check: code::backend_blind },
     Rule {
         name: "blanks",
         asks: "no tabs, no blanks at the end of a line, one line end at the end",
         check: text::blanks,
     },
-    Rule {
-        name: "long-files",
-        asks: "long files are looked at",
-        check: text::long_files,
-    },
-    Rule {
-        name: "commands",
-        asks: "commands in the documentation exist",
-        check: docs::commands,
-    },
-    Rule {
-        name: "links",
-        asks: "links between files lead somewhere",
-        check: docs::links,
-    },
+    Rule { name: "long-files", asks: "long files are looked at", check: text::long_files },
+    Rule { name: "commands", asks: "commands in the documentation exist", check: docs::commands },
+    Rule { name: "links", asks: "links between files lead somewhere", check: docs::links },
 ];
 
 /// Something a rule found.
@@ -98,12 +58,7 @@ struct Finding {
 
 impl Finding {
     fn new(path: &str, line: impl Into<Option<usize>>, message: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line: line.into(),
-            message: message.into(),
-            warning: false,
-        }
+        Self { path: path.to_owned(), line: line.into(), message: message.into(), warning: false }
     }
 
     fn place(&self) -> String {
@@ -143,17 +98,11 @@ impl<'a> Tree<'a> {
     fn read(ws: &'a Workspace) -> Result<Self, String> {
         let mut paths = list_files(&ws.root);
         // A link would be looked at twice, and a file that git knows may be deleted here.
-        paths.retain(|path| {
-            ws.root
-                .join(path)
-                .symlink_metadata()
-                .is_ok_and(|m| m.is_file())
-        });
+        paths.retain(|path| ws.root.join(path).symlink_metadata().is_ok_and(|m| m.is_file()));
         let mut files = Vec::new();
         for path in &paths {
             let full = ws.root.join(path);
-            let bytes =
-                std::fs::read(&full).map_err(|e| format!("cannot read {}: {e}", full.display()))?;
+            let bytes = std::fs::read(&full).map_err(|e| format!("cannot read {}: {e}", full.display()))?;
             if let Ok(text) = String::from_utf8(bytes) {
                 files.push(File::new(path.clone(), text));
             }
@@ -175,10 +124,7 @@ impl<'a> Tree<'a> {
 
     /// Whether there is a file or a folder of that name.
     fn holds(&self, path: &str) -> bool {
-        let in_folder = |p: &str| {
-            p.strip_prefix(path)
-                .is_some_and(|rest| rest.starts_with('/'))
-        };
+        let in_folder = |p: &str| p.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
         path.is_empty() || self.paths.iter().any(|p| p == path || in_folder(p))
     }
 }
@@ -187,20 +133,13 @@ impl<'a> Tree<'a> {
 /// build output.
 fn list_files(root: &Path) -> Vec<String> {
     let git = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .output();
     let mut paths: Vec<String> = match git {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout)
-            .split_terminator('\0')
-            .map(str::to_owned)
-            .collect(),
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).split_terminator('\0').map(str::to_owned).collect()
+        }
         _ => walk(root),
     };
     paths.sort();
@@ -216,8 +155,7 @@ fn walk(root: &Path) -> Vec<String> {
             let (path, name) = (entry.path(), entry.file_name());
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 let name = name.to_string_lossy();
-                if name != "target" && (!name.starts_with('.') || name == ".ci" || name == ".cargo")
-                {
+                if name != "target" && (!name.starts_with('.') || name == ".ci" || name == ".cargo") {
                     open.push(path);
                 }
             } else if let Ok(relative) = path.strip_prefix(root) {
@@ -284,34 +222,21 @@ mod fixture {
     pub(crate) fn workspace(packages: &[&str]) -> Workspace {
         let package = |&name: &&str| {
             let folder = name.strip_prefix("gradix-").unwrap_or(name);
-            let lib = Target {
-                name: folder.replace('-', "_"),
-                kind: TargetKind::Lib,
-            };
+            let lib = Target { name: folder.replace('-', "_"), kind: TargetKind::Lib };
             Package {
                 name: name.to_owned(),
-                dir: if name == "gradix" {
-                    "/w".into()
-                } else {
-                    Path::new("/w").join(folder)
-                },
+                dir: if name == "gradix" { "/w".into() } else { Path::new("/w").join(folder) },
                 license: Some(config::LICENSE.to_owned()),
                 targets: vec![lib],
                 ..Package::default()
             }
         };
-        Workspace {
-            root: "/w".into(),
-            packages: packages.iter().map(package).collect(),
-        }
+        Workspace { root: "/w".into(), packages: packages.iter().map(package).collect() }
     }
 
     pub(crate) fn tree<'a>(ws: &'a Workspace, files: &[(&str, &str)]) -> Tree<'a> {
         let paths = files.iter().map(|&(path, _)| path.to_owned()).collect();
-        let files = files
-            .iter()
-            .map(|&(path, text)| File::new(path.to_owned(), text.to_owned()))
-            .collect();
+        let files = files.iter().map(|&(path, text)| File::new(path.to_owned(), text.to_owned())).collect();
         Tree { ws, files, paths }
     }
 
@@ -336,13 +261,7 @@ mod tests {
     #[test]
     fn without_git_files_are_found_and_build_output_is_not() {
         let root = std::env::temp_dir().join(format!("gradix-tidy-{}", std::process::id()));
-        for file in [
-            "src/lib.rs",
-            "target/debug/x",
-            ".git/config",
-            ".ci/run",
-            "a.md",
-        ] {
+        for file in ["src/lib.rs", "target/debug/x", ".git/config", ".ci/run", "a.md"] {
             let path = root.join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();

@@ -31,10 +31,7 @@ impl Source {
                 at += len;
             }
         }
-        Self {
-            code: into_text(code),
-            comments: into_text(comments),
-        }
+        Self { code: into_text(code), comments: into_text(comments) }
     }
 
     /// The code without the items that are marked `#[cfg(test)]`.
@@ -62,19 +59,14 @@ impl Source {
 
 /// The line of an offset, counted from one.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes()[..offset]
-        .iter()
-        .filter(|&&b| b == b'\n')
-        .count()
+    1 + text.as_bytes()[..offset].iter().filter(|&&b| b == b'\n').count()
 }
 
 /// Where `needle` stands in `code` as a word of its own.
 pub(crate) fn find_words<'a>(code: &'a str, needle: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(needle)
         .map(|(at, _)| at)
-        .filter(move |&at| {
-            !code[..at].ends_with(is_word) && !code[at + needle.len()..].starts_with(is_word)
-        })
+        .filter(move |&at| !code[..at].ends_with(is_word) && !code[at + needle.len()..].starts_with(is_word))
 }
 
 fn is_word(c: char) -> bool {
@@ -83,9 +75,7 @@ fn is_word(c: char) -> bool {
 
 /// Blanks in place of everything but line ends.
 fn blank(text: &str) -> Vec<u8> {
-    text.bytes()
-        .map(|b| if b == b'\n' { b'\n' } else { b' ' })
-        .collect()
+    text.bytes().map(|b| if b == b'\n' { b'\n' } else { b' ' }).collect()
 }
 
 fn copy(text: &str, into: &mut [u8], range: Range<usize>) {
@@ -157,20 +147,12 @@ impl Literal {
                 _ if escaped => escaped = false,
                 '\\' => escaped = true,
                 c if c == quote => {
-                    return Self {
-                        open,
-                        close: open + i,
-                        end: open + i + 1,
-                    };
+                    return Self { open, close: open + i, end: open + i + 1 };
                 }
                 _ => {}
             }
         }
-        Self {
-            open,
-            close: rest.len(),
-            end: rest.len(),
-        }
+        Self { open, close: rest.len(), end: rest.len() }
     }
 
     /// `r"…"`, `r#"…"#`, …; not `r#name`.
@@ -182,11 +164,7 @@ impl Literal {
         }
         let closing = format!("\"{}", "#".repeat(hashes));
         let close = rest[open..].find(&closing).map_or(rest.len(), |i| open + i);
-        Some(Self {
-            open,
-            close,
-            end: (close + closing.len()).min(rest.len()),
-        })
+        Some(Self { open, close, end: (close + closing.len()).min(rest.len()) })
     }
 }
 
@@ -208,10 +186,7 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
             continue;
         }
         let condition = code[at + "#[cfg(".len()..].trim_start();
-        let condition = condition
-            .strip_prefix("all(")
-            .unwrap_or(condition)
-            .trim_start();
+        let condition = condition.strip_prefix("all(").unwrap_or(condition).trim_start();
         if condition.starts_with("test") && word(condition) == "test".len() {
             items.push(at..item_end(code, at));
         }
@@ -261,15 +236,9 @@ mod tests {
 
     #[test]
     fn literals_lose_their_insides() {
-        assert_eq!(
-            code(r#"f("a // b", 'c', b'd', b"e", c"f")"#),
-            r#"f(" ", ' ', b' ', b" ", c" ")"#
-        );
+        assert_eq!(code(r#"f("a // b", 'c', b'd', b"e", c"f")"#), r#"f(" ", ' ', b' ', b" ", c" ")"#);
         assert_eq!(code(r#"f("\"x\\", '\'', y)"#), r#"f(" ", ' ', y)"#);
-        assert_eq!(
-            code("f(r#\"a\"b\"#, br\"\\\", g)"),
-            "f(r#\" \"#, br\" \", g)"
-        );
+        assert_eq!(code("f(r#\"a\"b\"#, br\"\\\", g)"), "f(r#\" \"#, br\" \", g)");
         assert_eq!(code("'é' + \"ü\" + x"), "' ' + \" \" + x");
     }
 
@@ -284,8 +253,7 @@ mod tests {
 
     #[test]
     fn words_are_whole() {
-        let found: Vec<usize> =
-            find_words("unsafe unsafe_code un_unsafe (unsafe)", "unsafe").collect();
+        let found: Vec<usize> = find_words("unsafe unsafe_code un_unsafe (unsafe)", "unsafe").collect();
         assert_eq!(found, [0, 30]);
         assert_eq!(line_of("a\nb\nc", 4), 3);
     }
@@ -294,10 +262,7 @@ mod tests {
     fn test_items_can_be_left_out() {
         let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n fn t() { [1; 2]; }\n}\nfn b() {}\n#[cfg(all(test, unix))]\nuse x::{y};\nfn c() {}";
         let code = Source::new(text).code_without_tests();
-        assert_eq!(
-            code.split_whitespace().collect::<String>(),
-            "fna(){}fnb(){};fnc(){}"
-        );
+        assert_eq!(code.split_whitespace().collect::<String>(), "fna(){}fnb(){};fnc(){}");
         assert_eq!(code.lines().count(), text.lines().count());
         let kept = "#[cfg(testing)]\nfn a() {}\n#[cfg(not(test))]\nfn b() {}";
         assert_eq!(Source::new(kept).code_without_tests(), kept);
@@ -305,7 +270,8 @@ mod tests {
 
     #[test]
     fn test_modules_in_their_own_files_are_named() {
-        let text = "#[cfg(test)]\nmod tests;\n#[cfg(test)]\npub(crate) mod util;\nmod real;\n#[cfg(test)]\nmod inline { }";
+        let text =
+            "#[cfg(test)]\nmod tests;\n#[cfg(test)]\npub(crate) mod util;\nmod real;\n#[cfg(test)]\nmod inline { }";
         assert_eq!(Source::new(text).test_modules(), ["tests", "util"]);
     }
 }

@@ -28,10 +28,7 @@ pub(super) fn blanks(tree: &Tree<'_>) -> Vec<Finding> {
             if line.contains('\t') {
                 add(at, "a tab");
             }
-            if ["<<<<<<< ", ">>>>>>> "]
-                .iter()
-                .any(|mark| line.starts_with(mark))
-            {
+            if ["<<<<<<< ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark)) {
                 add(at, "the mark of a merge conflict");
             }
         }
@@ -49,36 +46,21 @@ pub(super) fn long_files(tree: &Tree<'_>) -> Vec<Finding> {
 }
 
 fn long_files_with(tree: &Tree<'_>, limit: usize, allowed: &[(&str, &str)]) -> Vec<Finding> {
-    let is_code = |f: &&File| {
-        [".rs", ".cl", ".cu", ".h", ".c", ".cpp"]
-            .iter()
-            .any(|ending| f.path.ends_with(ending))
-    };
+    let is_code = |f: &&File| [".rs", ".cl", ".cu", ".h", ".c", ".cpp"].iter().any(|ending| f.path.ends_with(ending));
     let mut findings = Vec::new();
     for file in tree.files.iter().filter(is_code) {
         let lines = file.text.lines().count();
         let listed = allowed.iter().any(|(path, _)| *path == file.path);
         if lines > limit && !listed {
             let message = format!("{lines} lines, over {limit}: are there two rooms in one?");
-            findings.push(Finding {
-                warning: true,
-                ..Finding::new(&file.path, None, message)
-            });
+            findings.push(Finding { warning: true, ..Finding::new(&file.path, None, message) });
         } else if lines <= limit && listed {
-            findings.push(Finding::new(
-                &file.path,
-                None,
-                "listed as a long file, and is not one any more",
-            ));
+            findings.push(Finding::new(&file.path, None, "listed as a long file, and is not one any more"));
         }
     }
     for (path, _) in allowed {
         if !tree.has(path) {
-            findings.push(Finding::new(
-                path,
-                None,
-                "listed as a long file, and does not exist",
-            ));
+            findings.push(Finding::new(path, None, "listed as a long file, and does not exist"));
         }
     }
     findings
@@ -106,31 +88,13 @@ mod tests {
             ],
         );
         let found = places(&blanks(&tree));
-        assert_eq!(
-            found,
-            [
-                "bad.rs:1",
-                "bad.rs:2",
-                "bad.rs:3",
-                "bad.rs:4",
-                "short.toml",
-                "long.md",
-                ".ci/run:2"
-            ]
-        );
+        assert_eq!(found, ["bad.rs:1", "bad.rs:2", "bad.rs:3", "bad.rs:4", "short.toml", "long.md", ".ci/run:2"]);
     }
 
     #[test]
     fn long_files_are_warnings_and_the_list_stays_true() {
         let ws = workspace(&[]);
-        let tree = tree(
-            &ws,
-            &[
-                ("a.rs", "1\n2\n3\n"),
-                ("b.rs", "1\n2\n"),
-                ("c.md", "1\n2\n3\n"),
-            ],
-        );
+        let tree = tree(&ws, &[("a.rs", "1\n2\n3\n"), ("b.rs", "1\n2\n"), ("c.md", "1\n2\n3\n")]);
         let found = long_files_with(&tree, 2, &[]);
         assert_eq!(places(&found), ["a.rs"]);
         assert!(found[0].warning);
