@@ -51,11 +51,14 @@ fn probe_cpu() -> Probe {
     Ok(format!("{cores} threads, {isa}"))
 }
 
-/// Whether the CPU can run the backend's AVX2 kernels, which use fused multiply-add too.
+/// Whether the CPU can run the backend's AVX2 kernels, which use fused multiply-add and half-precision conversions too.
+/// This asks for what the backend asks for: under `GRADIX_CPU_ISA` it refuses a level that the machine lacks.
 pub(crate) fn has_avx2() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma")
+        std::is_x86_feature_detected!("avx2")
+            && std::is_x86_feature_detected!("fma")
+            && std::is_x86_feature_detected!("f16c")
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -66,7 +69,11 @@ pub(crate) fn has_avx2() -> bool {
 fn has_avx512() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        std::is_x86_feature_detected!("avx512f")
+        has_avx2()
+            && std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("avx512dq")
+            && std::is_x86_feature_detected!("avx512bw")
     }
     #[cfg(not(target_arch = "x86_64"))]
     {

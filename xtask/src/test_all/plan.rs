@@ -27,7 +27,7 @@ enum Scope {
 
 /// Every run, the plain one first.
 pub(crate) fn runs() -> Vec<Run> {
-    let avx2_missing = (!has_avx2()).then_some("this CPU has no AVX2 with FMA");
+    let avx2_missing = (!has_avx2()).then_some("this CPU has no AVX2 with FMA and F16C");
     let run = |name, variable, scope| Run { name, variable, scope, skipped: None };
     vec![
         run("default", None, Scope::Everything),
