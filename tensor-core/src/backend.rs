@@ -61,6 +61,9 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// Whether this is the only clone of the buffer, so that it may be overwritten.
     fn is_unique(&self, buffer: &mut Self::Buffer) -> bool;
 
+    /// Whether two handles are clones of one buffer. Saves reading an operand twice that occurs twice.
+    fn is_same(&self, a: &Self::Buffer, b: &Self::Buffer) -> bool;
+
     /// Waits until all submitted work is done.
     ///
     /// # Errors
@@ -94,7 +97,8 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
 
     /// Runs `program` for every position of `shape`.
     ///
-    /// Promised: there are as many inputs and outputs as the program has, with its dtypes; every layout has shape `shape`;
+    /// Promised: `shape` has elements (this holds for every method: nothing empty ever reaches a backend);
+    /// there are as many inputs and outputs as the program has, with its dtypes; every layout has shape `shape`;
     /// an output's layout touches no element twice; output buffers are shared with nobody and with no input view; an
     /// [`Input::Output`] names an output of the same dtype whose old content is the input, element by element.
     ///
@@ -162,7 +166,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// Matrix products: `out[…, i, j] = Σₖ a[…, i, k]·b[…, k, j]`.
     ///
     /// Promised: all three have the same leading axes (strides may be 0 or negative in `a` and `b`), ranks of at least 2,
-    /// matching sizes, and one number dtype; `out` is contiguous. Any size may be 0; an empty sum is 0. f16 and bf16
+    /// matching sizes of at least 1, and one number dtype; `out` is contiguous. f16 and bf16
     /// accumulate in f32; integers wrap.
     ///
     /// # Errors

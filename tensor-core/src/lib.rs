@@ -3,6 +3,7 @@
 //!
 //! Everything here is independent of any device. A backend crate implements [`Backend`]; gradients live one floor above.
 
+pub mod array;
 pub mod backend;
 mod dtype;
 mod error;
@@ -14,6 +15,7 @@ pub mod reference;
 mod scalar;
 pub mod shape;
 
+pub use array::{Array, Operand, fusion_enabled};
 pub use backend::{
     Backend, DeviceInfo, DeviceKind, Input, ReduceOp, ReduceSpec, ScanOp, ScatterOp, View, ViewMut, fallback_counts,
     note_fallback,

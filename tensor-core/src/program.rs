@@ -202,6 +202,15 @@ impl Program {
         self.push(Op::Input((self.inputs.len() - 1) as u8), dtype)
     }
 
+    /// The register of the input of this number.
+    ///
+    /// # Panics
+    /// If there is no such input.
+    pub fn input_register(&self, number: usize) -> Reg {
+        let place = self.insts.iter().position(|inst| inst.op == Op::Input(number as u8));
+        Reg(place.expect("the input was added before") as u8)
+    }
+
     /// A run-time scalar, converted to `dtype`. Equal values of one dtype share a register.
     pub fn scalar(&mut self, value: Scalar, dtype: DType) -> Reg {
         let value = value.cast(dtype);
@@ -272,6 +281,38 @@ impl Program {
     /// The value converted to a dtype; the same register if it has it already.
     pub fn cast(&mut self, a: Reg, dtype: DType) -> Reg {
         if self.dtype(a) == dtype { a } else { self.push(Op::Cast(a), dtype) }
+    }
+
+    /// Appends another program whose inputs are these registers; gives the registers of its outputs, which are not outputs
+    /// of this program yet.
+    pub fn append(&mut self, other: &Self, inputs: &[Reg]) -> SmallVec<[Reg; 2]> {
+        let mut map: SmallVec<[Reg; 16]> = SmallVec::new();
+        let mut keys: SmallVec<[(u8, u8); 2]> = SmallVec::new();
+        for inst in &other.insts {
+            let at = |reg: Reg| map[reg.index()];
+            let reg = match inst.op {
+                Op::Input(number) => inputs[number as usize],
+                Op::Scalar(number) => self.scalar(other.scalars[number as usize], inst.dtype),
+                Op::Iota(axis) => self.iota(axis as usize),
+                Op::Random { key, word } => {
+                    let known = keys.iter().find(|(from, _)| *from == key).map(|(_, to)| *to);
+                    let to = known.unwrap_or_else(|| {
+                        let values = [key, key + 1].map(|number| other.scalars[number as usize].as_i64() as u64);
+                        let to = self.random_key(values[0], values[1]);
+                        keys.push((key, to));
+                        to
+                    });
+                    self.random(to, word)
+                }
+                Op::Unary(op, a) => self.unary(op, at(a)),
+                Op::Binary(op, a, b) => self.binary(op, at(a), at(b)),
+                Op::Compare(op, a, b) => self.compare(op, at(a), at(b)),
+                Op::Ternary(op, a, b, c) => self.ternary(op, at(a), at(b), at(c)),
+                Op::Cast(a) => self.cast(at(a), inst.dtype),
+            };
+            map.push(reg);
+        }
+        other.outputs.iter().map(|reg| map[reg.index()]).collect()
     }
 
     /// Writes a register out as the next output.

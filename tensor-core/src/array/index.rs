@@ -1,0 +1,327 @@
+//! Picking and placing elements: gather, scatter, cat, assignment, masks.
+
+use super::Array;
+use crate::backend::{Input, ScatterOp, ViewMut};
+use crate::op::{BinaryOp, CompareOp, TernaryOp};
+use crate::program::Program;
+use crate::shape::Dims;
+use crate::{Backend, DType, Error, Layout, Result, Scalar, Shape};
+
+impl<B: Backend> Array<B> {
+    /// `out[…, i, …] = self[…, index[…, i, …], …]`, the index standing at `axis`. The index is of an integer dtype and has as
+    /// many axes as the array; along all other axes it may be smaller.
+    ///
+    /// # Errors
+    /// If ranks or sizes do not fit, an index is negative or too large, or the device fails.
+    pub fn gather(&self, axis: isize, index: &Self) -> Result<Self> {
+        let (source, index) = (self.at_least_1d()?, index.at_least_1d()?);
+        let at = source.check_index("gather", axis, &index, None)?;
+        let shape = index.shape().clone();
+        if shape.numel() == 0 {
+            return Ok(Self::empty_of(self.backend.clone(), shape, self.dtype));
+        }
+        let out = if let Some(value) = source.constant() {
+            Self::constant_of(self.backend.clone(), value, shape.clone(), self.dtype)
+        } else {
+            let (input, index) = (source.held()?, index.cast(DType::I64)?.held()?);
+            let layout = Layout::contiguous(shape.clone());
+            let mut buffer = self.backend.alloc(shape.numel() * self.dtype.size())?;
+            let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
+            self.backend.gather(at, input.view(), index.view(), out)?;
+            Self::from_buffer(self.backend.clone(), buffer, shape, self.dtype)?
+        };
+        if self.rank() == 0 { out.reshape(&Shape::scalar()) } else { Ok(out) }
+    }
+
+    /// Whole slices along an axis in the order of a vector of indices; negative ones count from the back.
+    ///
+    /// # Errors
+    /// If the index is no integer vector, an index is too large, or the device fails.
+    pub fn index_select(&self, axis: isize, index: &Self) -> Result<Self> {
+        let source = self.at_least_1d()?;
+        let at = source.shape().axis(axis, "index_select")?;
+        if index.rank() > 1 {
+            return Err(Error::shape("index_select", "a vector of indices", format!("shape {}", index.shape())));
+        }
+        let index = index.at_least_1d()?.non_negative(source.dims()[at], "index_select")?;
+        let mut dims = Dims::from_slice(source.dims());
+        dims[at] = index.numel();
+        let out = source
+            .gather(at as isize, &index.along(at, &Shape::new(&dims)?)?)
+            .map_err(|error| error.named("index_select"))?;
+        if self.rank() == 0 { out.reshape(&Shape::scalar()) } else { Ok(out) }
+    }
+
+    /// This array with `src[…, i, …]` combined into position `index[…, i, …]` along `axis`.
+    ///
+    /// # Errors
+    /// If ranks, sizes or dtypes do not fit, an index is negative or too large, or the device fails.
+    pub fn scatter(&self, op: ScatterOp, axis: isize, index: &Self, src: &Self) -> Result<Self> {
+        let (target, index, src) = (self.at_least_1d()?, index.at_least_1d()?, src.at_least_1d()?);
+        let at = target.check_index(op.name(), axis, &index, Some(&src))?;
+        if self.dtype != src.dtype {
+            return Err(Error::dtype(
+                op.name(),
+                "a source of the tensor's dtype",
+                format!("{} for {}", src.dtype, self.dtype),
+            ));
+        }
+        if self.dtype == DType::Bool && matches!(op, ScatterOp::Add | ScatterOp::Mul) {
+            return Err(Error::dtype(op.name(), "a number dtype", "bool"));
+        }
+        if index.numel() == 0 {
+            return Ok(self.clone());
+        }
+        let mut part = src;
+        for (axis, &size) in index.dims().iter().enumerate() {
+            part = part.narrow(axis as isize, 0, size)?;
+        }
+        let (index, src) = (index.cast(DType::I64)?.held()?, part.held()?);
+        let (mut buffer, layout) = target.copied()?;
+        let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
+        self.backend.scatter(op, at, index.view(), src.view(), out)?;
+        Self::from_buffer(self.backend.clone(), buffer, self.shape().clone(), self.dtype)
+    }
+
+    /// This array with whole slices of `src` combined into the places of a vector of indices along `axis`; negative ones
+    /// count from the back.
+    ///
+    /// # Errors
+    /// If shapes or dtypes do not fit, an index is too large, or the device fails.
+    pub fn index_scatter(&self, op: ScatterOp, axis: isize, index: &Self, src: &Self) -> Result<Self> {
+        let at = self.shape().axis(axis, op.name())?;
+        if index.rank() > 1 {
+            return Err(Error::shape(op.name(), "a vector of indices", format!("shape {}", index.shape())));
+        }
+        let (target, src) = (self.at_least_1d()?, src.at_least_1d()?);
+        let index = index.at_least_1d()?.non_negative(target.dims()[at], op.name())?;
+        let mut dims = Dims::from_slice(target.dims());
+        dims[at] = index.numel();
+        let shape = Shape::new(&dims)?;
+        if *src.shape() != shape {
+            return Err(Error::shape(op.name(), format!("a source of shape {shape}"), format!("{}", src.shape())));
+        }
+        target.scatter(op, at as isize, &index.along(at, &shape)?, &src)?.reshape(self.shape())
+    }
+
+    /// Arrays joined along an axis. Dtypes promote; empty vectors are skipped.
+    ///
+    /// # Errors
+    /// If there is none, an axis is missing, sizes differ along another axis, devices differ, or the device fails.
+    pub fn cat(parts: &[&Self], axis: isize) -> Result<Self> {
+        let Some(&first) = parts.first() else {
+            return Err(Error::shape("cat", "at least one tensor", "an empty list"));
+        };
+        if let Some(scalar) = parts.iter().find(|part| part.rank() == 0) {
+            return Err(Error::shape("cat", "tensors with at least one axis", format!("shape {}", scalar.shape()))
+                .hint("use stack for scalars"));
+        }
+        let dtype = crate::result_type(parts.iter().map(|part| (part.dtype, part.rank())), []);
+        let real: Vec<&Self> = parts.iter().copied().filter(|part| *part.shape() != [0]).collect();
+        let Some(&model) = real.first() else {
+            return first.cast(dtype);
+        };
+        let at = model.shape().axis(axis, "cat")?;
+        let mut dims = Dims::from_slice(model.dims());
+        dims[at] = 0;
+        for (number, part) in real.iter().enumerate() {
+            model.same_device(part, "cat")?;
+            let fits = part.rank() == model.rank()
+                && part.dims().iter().zip(model.dims()).enumerate().all(|(axis, (a, b))| axis == at || a == b);
+            if !fits {
+                return Err(Error::shape(
+                    "cat",
+                    format!("sizes equal to {} but along axis {at}", model.shape()),
+                    format!("{} as tensor number {number}", part.shape()),
+                ));
+            }
+            dims[at] += part.dims()[at];
+        }
+        let shape = Shape::new(&dims).map_err(|error| error.named("cat"))?;
+        if shape.numel() == 0 {
+            return Ok(Self::empty_of(model.backend.clone(), shape, dtype));
+        }
+        let whole = Layout::contiguous(shape.clone());
+        let mut buffer = model.backend.alloc(shape.numel() * dtype.size())?;
+        let mut start = 0;
+        for part in real {
+            let size = part.dims()[at];
+            if part.numel() > 0 {
+                part.cast(dtype)?.copy_into(&mut buffer, &whole.narrow(at as isize, start, size)?)?;
+            }
+            start += size;
+        }
+        Self::from_buffer(model.backend.clone(), buffer, shape, dtype)
+    }
+
+    /// This array with the elements of a view of it replaced. `view` maps the array's layout to the view's, such as a slice
+    /// or a diagonal; `values` broadcasts to the view's shape and is converted to the array's dtype.
+    ///
+    /// # Errors
+    /// If the values do not fit the view, devices differ, or the device fails.
+    pub fn assign(&self, view: impl FnOnce(&Layout) -> Result<Layout>, values: &Self) -> Result<Self> {
+        self.same_device(values, "assign")?;
+        let whole = Layout::contiguous(self.shape().clone());
+        let place = view(&whole)?;
+        let values = values.cast(self.dtype)?;
+        let values = values.expand(place.shape()).map_err(|error| error.named("assign"))?;
+        if place.numel() == 0 {
+            return Ok(self.clone());
+        }
+        let (mut buffer, _) = self.copied()?;
+        values.copy_into(&mut buffer, &place)?;
+        Self::from_buffer(self.backend.clone(), buffer, self.shape().clone(), self.dtype)
+    }
+
+    /// The positions of all elements that are not zero, one a row, in row-major order: shape `[count, rank]`, `I64`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn nonzero(&self) -> Result<Self> {
+        let flat = self.mask_indices()?;
+        let count = flat.numel();
+        let mut columns = Vec::with_capacity(self.rank());
+        let mut below = 1i64;
+        for &size in self.dims().iter().rev() {
+            let coordinate = Self::binary(BinaryOp::FloorDiv, &flat, below.max(1))?;
+            columns.push(Self::binary(BinaryOp::Remainder, &coordinate, size.max(1))?.unsqueeze(1)?);
+            below *= size as i64;
+        }
+        if columns.is_empty() {
+            return Ok(Self::empty_of(self.backend.clone(), Shape::new([count, 0])?, DType::I64));
+        }
+        columns.reverse();
+        Self::cat(&columns.iter().collect::<Vec<_>>(), 1)
+    }
+
+    /// The elements at which a bool array of the same shape (after broadcasting) holds, as a vector.
+    ///
+    /// # Errors
+    /// If the mask is no bool, shapes do not broadcast, or the device fails.
+    pub fn masked_select(&self, mask: &Self) -> Result<Self> {
+        if mask.dtype != DType::Bool {
+            return Err(Error::dtype("masked_select", "a mask of dtype bool", mask.dtype.name()));
+        }
+        let shape = self.shape().broadcast(mask.shape(), "masked_select")?;
+        let index = mask.expand(&shape)?.mask_indices()?;
+        let flat = self.expand(&shape)?.reshape(&Shape::new([shape.numel()])?)?;
+        flat.gather(0, &index)
+    }
+
+    /// The row-major numbers of all elements that are not zero, as a vector of `I64`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn mask_indices(&self) -> Result<Self> {
+        let numel = self.numel();
+        let flat = self.cast(DType::Bool)?.reshape(&Shape::new([numel])?)?;
+        if numel == 0 {
+            return Ok(Self::empty_of(self.backend.clone(), Shape::new([0])?, DType::I64));
+        }
+        let rank = flat.scan(crate::ScanOp::Sum, 0)?;
+        let count = rank.select(0, -1)?.item()?.as_i64();
+        if count == 0 {
+            return Ok(Self::empty_of(self.backend.clone(), Shape::new([0])?, DType::I64));
+        }
+        // Every hit goes to its rank, everything else to one place behind the last.
+        let place = Self::ternary(TernaryOp::Where, &flat, &rank.sub(1)?, count)?;
+        let numbers = Self::arange(&self.backend, 0, numel, 1, DType::I64)?;
+        let room = Self::full(&self.backend, 0, &Shape::new([count as usize + 1])?, DType::I64);
+        room.scatter(ScatterOp::Set, 0, &place, &numbers)?.narrow(0, 0, count as usize)
+    }
+
+    /// A vector of indices along `axis` of `shape`, repeated without memory along all other axes.
+    fn along(&self, axis: usize, shape: &Shape) -> Result<Self> {
+        let mut dims: Dims<usize> = Dims::from_elem(1, shape.rank());
+        dims[axis] = self.numel();
+        self.reshape(&Shape::new(&dims)?)?.expand(shape)
+    }
+
+    /// Indices with the negative ones counted from the back of an axis of this size.
+    ///
+    /// # Errors
+    /// If the array has no integer dtype.
+    pub fn non_negative(&self, size: usize, op: &'static str) -> Result<Self> {
+        require_index(op, self)?;
+        if self.numel() == 0 || self.int_range()?.0 >= 0 {
+            return Ok(self.clone());
+        }
+        let negative = Self::compare(CompareOp::Lt, self, 0)?;
+        let wide = self.cast(DType::I64)?;
+        Self::ternary(TernaryOp::Where, &negative, &wide.add(size)?, &wide)
+    }
+
+    fn at_least_1d(&self) -> Result<Self> {
+        if self.rank() == 0 { self.unsqueeze(0) } else { Ok(self.clone()) }
+    }
+
+    /// What gather and scatter ask of an index; gives the axis.
+    fn check_index(&self, op: &'static str, axis: isize, index: &Self, src: Option<&Self>) -> Result<usize> {
+        self.same_device(index, op)?;
+        require_index(op, index)?;
+        let at = self.shape().axis(axis, op)?;
+        if index.rank() != self.rank() || src.is_some_and(|src| src.rank() != self.rank()) {
+            return Err(Error::shape(op, format!("an index with {} axes", self.rank()), format!("{}", index.shape())));
+        }
+        for (axis, &size) in index.dims().iter().enumerate() {
+            let room = if axis == at { usize::MAX } else { self.dims()[axis] };
+            let room = src.map_or(room, |src| room.min(src.dims()[axis]));
+            if size > room {
+                return Err(Error::shape(
+                    op,
+                    format!("an index of at most {room} along axis {axis}"),
+                    format!("shape {} for a tensor of shape {}", index.shape(), self.shape()),
+                ));
+            }
+        }
+        if let Some(src) = src {
+            self.same_device(src, op)?;
+        }
+        if index.numel() > 0 {
+            let (low, high) = index.int_range()?;
+            let size = self.dims()[at];
+            if low < 0 || high >= size as i64 {
+                let wrong = if low < 0 { low } else { high };
+                return Err(Error::index(op, format!("indices within axis {at} of size {size}"), wrong.to_string()));
+            }
+        }
+        Ok(at)
+    }
+
+    /// A new buffer with this array's elements, which nobody else holds.
+    fn copied(&self) -> Result<(B::Buffer, Layout)> {
+        let layout = Layout::contiguous(self.shape().clone());
+        let mut buffer = self.backend.alloc(self.numel() * self.dtype.size())?;
+        self.copy_into(&mut buffer, &layout)?;
+        Ok((buffer, layout))
+    }
+
+    /// Writes the elements to a place of the same shape in a buffer that nobody else holds.
+    fn copy_into(&self, buffer: &mut B::Buffer, place: &Layout) -> Result<()> {
+        let mut program = Program::new();
+        let out = ViewMut { buffer, layout: place, dtype: self.dtype };
+        if let Some(value) = self.constant() {
+            let value = program.scalar(value, self.dtype);
+            program.output(value);
+            return self.backend.pointwise(&program, place.shape(), &[], &mut [out]);
+        }
+        let held = self.held()?;
+        self.backend.pointwise(&Program::copy(self.dtype), place.shape(), &[Input::View(held.view())], &mut [out])
+    }
+
+    /// This array with the elements where `mask` holds replaced by a value.
+    ///
+    /// # Errors
+    /// If the mask is no bool, shapes do not broadcast, or the device fails.
+    pub fn masked_fill(&self, mask: &Self, value: impl Into<Scalar>) -> Result<Self> {
+        Self::ternary(TernaryOp::Where, mask, value.into().cast(self.dtype), self)
+            .map_err(|error| error.named("masked_fill"))
+    }
+}
+
+fn require_index<B: Backend>(op: &'static str, index: &Array<B>) -> Result<()> {
+    if index.dtype().is_int() {
+        return Ok(());
+    }
+    Err(Error::dtype(op, "an index of an integer dtype", index.dtype().name()))
+}

@@ -1,0 +1,305 @@
+//! Pending pointwise expressions.
+//!
+//! Only pointwise work waits, and not for long:
+//! 1. Shapes and dtypes are checked before an expression is built, at the caller's line.
+//! 2. At most [`MAX_PENDING`] instructions and [`MAX_INPUTS`] inputs pend; what would grow beyond runs first.
+//! 3. Nothing is computed again and again: when an expression runs, every part of it that somebody still holds is written
+//!    out in the same pass, and what only the expression itself held can be asked for by nobody else. A reduction may
+//!    compute an expression on the fly once; the second consumer makes it run and keep its value.
+//! 4. Small arrays do not wait at all ([`Backend::eager_below`]).
+//! 5. `GRADIX_EAGER=1` turns waiting off.
+
+use super::{Array, Arrays, Run, Storage};
+use crate::backend::{Input, View, ViewMut};
+use crate::program::{MAX_INPUTS, MAX_OUTPUTS, Program, Reg};
+use crate::{Backend, DType, Layout, Result, Shape};
+use smallvec::SmallVec;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// The most instructions that may pend.
+pub(crate) const MAX_PENDING: usize = 32;
+
+/// Whether pointwise operations may wait to be fused: unless `GRADIX_EAGER=1` is set.
+pub fn fusion_enabled() -> bool {
+    static ENABLED: OnceLock<bool> = OnceLock::new();
+    *ENABLED.get_or_init(|| std::env::var_os("GRADIX_EAGER").is_none_or(|value| value != "1"))
+}
+
+/// A pointwise expression, and its value once it ran.
+pub(super) struct Lazy<B: Backend> {
+    shape: Shape,
+    dtype: DType,
+    /// Instructions and inputs down to the leaves, counted with repetition.
+    instructions: usize,
+    inputs: usize,
+    /// Whether something computed it on the fly already.
+    consumed: AtomicBool,
+    state: Mutex<State<B>>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "boxing the common variant would cost an allocation an operation")]
+enum State<B: Backend> {
+    /// A program of one output and its operands, all of the expression's shape.
+    Pending(Program, Arrays<B>),
+    /// The dense result.
+    Done(B::Buffer),
+}
+
+impl<B: Backend> Lazy<B> {
+    fn state(&self) -> MutexGuard<'_, State<B>> {
+        // A panic while the lock is held leaves the state as it was: every change is one assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_pending(&self) -> bool {
+        matches!(*self.state(), State::Pending(..))
+    }
+
+    /// The dense result; runs the expression if it has not run.
+    pub(super) fn force(self: &Arc<Self>, backend: &B) -> Result<B::Buffer> {
+        if let State::Done(buffer) = &*self.state() {
+            return Ok(buffer.clone());
+        }
+        let mut graph = Graph::collect(self);
+        graph.wanted(self);
+        graph.run(backend)?;
+        match &*self.state() {
+            State::Done(buffer) => Ok(buffer.clone()),
+            State::Pending(..) => unreachable!("running an expression keeps its value"),
+        }
+    }
+}
+
+/// Runs a program of one output over operands of shape `shape`, or lets it wait.
+pub(super) fn run<B: Backend>(backend: &B, program: Program, shape: Shape, operands: Arrays<B>) -> Result<Array<B>> {
+    let dtype = program.dtype(program.outputs()[0]);
+    if shape.numel() == 0 {
+        return Ok(Array::empty_of(backend.clone(), shape, dtype));
+    }
+    if shape.numel() <= backend.eager_below() || !fusion_enabled() {
+        let held = operands.iter().map(Array::held).collect::<Result<SmallVec<[_; 3]>>>()?;
+        let inputs: SmallVec<[Input<'_, B>; 3]> = held.iter().map(|held| Input::View(held.view())).collect();
+        let (buffer, _) = backend.run_new(&program, &shape, &inputs)?;
+        return Array::from_buffer(backend.clone(), buffer, shape, dtype);
+    }
+    let (mut instructions, mut inputs) = size(&program, &operands);
+    if instructions > MAX_PENDING || inputs > MAX_INPUTS {
+        for operand in &operands {
+            operand.force()?;
+        }
+        (instructions, inputs) = size(&program, &operands);
+    }
+    let lazy = Lazy {
+        shape: shape.clone(),
+        dtype,
+        instructions,
+        inputs,
+        consumed: AtomicBool::new(false),
+        state: Mutex::new(State::Pending(program, operands)),
+    };
+    Ok(Array {
+        backend: backend.clone(),
+        dtype,
+        layout: Layout::contiguous(shape),
+        storage: Storage::Lazy(Arc::new(lazy)),
+    })
+}
+
+/// Instructions and inputs of a program with everything that pends below it.
+fn size<B: Backend>(program: &Program, operands: &Arrays<B>) -> (usize, usize) {
+    let mut instructions = program.insts().len() - operands.len();
+    let mut inputs = 0;
+    for operand in operands {
+        match fusible(operand) {
+            Some(lazy) if lazy.is_pending() => {
+                instructions += lazy.instructions;
+                // At least one: by the time it is used it may be in memory.
+                inputs += lazy.inputs.max(1);
+            }
+            _ => {
+                instructions += 1;
+                inputs += 1;
+            }
+        }
+    }
+    (instructions, inputs)
+}
+
+/// The expression of an operand that is exactly an expression's result and no other view of it.
+fn fusible<B: Backend>(operand: &Array<B>) -> Option<&Arc<Lazy<B>>> {
+    match &operand.storage {
+        Storage::Lazy(lazy)
+            if lazy.shape == *operand.shape() && operand.layout.offset() == 0 && operand.layout.is_contiguous() =>
+        {
+            Some(lazy)
+        }
+        _ => None,
+    }
+}
+
+/// What a reduction needs to compute its operand on the fly.
+pub(super) struct Fused<B: Backend> {
+    pub(super) program: Program,
+    pub(super) inputs: SmallVec<[(B::Buffer, Layout, DType); MAX_INPUTS]>,
+}
+
+/// The operand as a program over what is in memory: its pending expression the first time it is consumed, else a copy.
+pub(super) fn prologue<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
+    if let Some(lazy) = fusible(operand)
+        && lazy.is_pending()
+        && !lazy.consumed.swap(true, Ordering::Relaxed)
+    {
+        let graph = Graph::collect(lazy);
+        // A part that was computed on the fly before runs now, with all the rest.
+        let again = graph
+            .nodes
+            .iter()
+            .any(|node| !Arc::ptr_eq(&node.lazy, lazy) && node.lazy.consumed.swap(true, Ordering::Relaxed));
+        if !again {
+            let mut fused = graph.fuse(&operand.backend)?;
+            let root = fused.registers[graph.nodes.len() - 1];
+            fused.program.output(root);
+            return Ok(Fused { program: fused.program, inputs: fused.inputs });
+        }
+    }
+    let held = operand.held()?;
+    let mut inputs = SmallVec::new();
+    inputs.push((held.buffer, held.layout, held.dtype));
+    Ok(Fused { program: Program::copy(operand.dtype), inputs })
+}
+
+/// The pending expressions that one run computes, operands before their consumers.
+struct Graph<B: Backend> {
+    nodes: Vec<Node<B>>,
+    outputs: SmallVec<[usize; MAX_OUTPUTS]>,
+}
+
+/// One expression as it stood when the run began.
+struct Node<B: Backend> {
+    lazy: Arc<Lazy<B>>,
+    program: Program,
+    operands: Arrays<B>,
+    /// How often other nodes of the graph use it.
+    uses: usize,
+}
+
+/// A graph as one program.
+struct FusedGraph<B: Backend> {
+    program: Program,
+    inputs: SmallVec<[(B::Buffer, Layout, DType); MAX_INPUTS]>,
+    registers: SmallVec<[Reg; MAX_PENDING]>,
+}
+
+impl<B: Backend> Graph<B> {
+    fn collect(root: &Arc<Lazy<B>>) -> Self {
+        let mut graph = Self { nodes: Vec::new(), outputs: SmallVec::new() };
+        graph.add(root);
+        graph
+    }
+
+    fn place(&self, lazy: &Arc<Lazy<B>>) -> Option<usize> {
+        self.nodes.iter().position(|node| Arc::ptr_eq(&node.lazy, lazy))
+    }
+
+    /// Adds an expression after everything pending below it. The depth of the recursion is bounded by [`MAX_PENDING`].
+    fn add(&mut self, lazy: &Arc<Lazy<B>>) {
+        if let Some(place) = self.place(lazy) {
+            self.nodes[place].uses += 1;
+            return;
+        }
+        let (program, operands) = match &*lazy.state() {
+            State::Pending(program, operands) => (program.clone(), operands.clone()),
+            State::Done(_) => return,
+        };
+        for operand in &operands {
+            if let Some(lazy) = fusible(operand) {
+                self.add(lazy);
+            }
+        }
+        self.nodes.push(Node { lazy: lazy.clone(), program, operands, uses: 1 });
+    }
+
+    /// Chooses what is written out: the root and every part that somebody outside the graph still holds.
+    fn wanted(&mut self, root: &Arc<Lazy<B>>) {
+        for (place, node) in self.nodes.iter().enumerate().rev() {
+            // Each use inside the graph is held twice, by the expression and by its copy in `nodes`, and `nodes` itself
+            // holds one. Whoever holds the rest may ask for the value.
+            let inside = 2 * node.uses + 1;
+            let wanted = Arc::ptr_eq(&node.lazy, root) || Arc::strong_count(&node.lazy) > inside;
+            if wanted && self.outputs.len() < MAX_OUTPUTS {
+                self.outputs.push(place);
+            }
+        }
+    }
+
+    /// Puts all expressions into one program without outputs.
+    fn fuse(&self, backend: &B) -> Result<FusedGraph<B>> {
+        let mut fused =
+            FusedGraph::<B> { program: Program::new(), inputs: SmallVec::new(), registers: SmallVec::new() };
+        for node in &self.nodes {
+            let mut operands: SmallVec<[Reg; 3]> = SmallVec::new();
+            for operand in &node.operands {
+                let pending = fusible(operand).and_then(|lazy| self.place(lazy));
+                operands.push(match pending {
+                    Some(place) => fused.registers[place],
+                    None => fused.leaf(backend, operand)?,
+                });
+            }
+            let results = fused.program.append(&node.program, &operands);
+            fused.registers.push(results[0]);
+        }
+        Ok(fused)
+    }
+
+    fn run(&self, backend: &B) -> Result<()> {
+        let mut fused = self.fuse(backend)?;
+        let shape = &self.nodes[self.nodes.len() - 1].lazy.shape;
+        let layout = Layout::contiguous(shape.clone());
+        let mut buffers: SmallVec<[B::Buffer; 2]> = SmallVec::new();
+        for &place in &self.outputs {
+            fused.program.output(fused.registers[place]);
+            buffers.push(backend.alloc(shape.numel() * self.nodes[place].lazy.dtype.size())?);
+        }
+        let inputs: SmallVec<[Input<'_, B>; MAX_INPUTS]> = fused
+            .inputs
+            .iter()
+            .map(|(buffer, layout, dtype)| Input::View(View { buffer, layout, dtype: *dtype }))
+            .collect();
+        let mut outputs: SmallVec<[ViewMut<'_, B>; 2]> = buffers
+            .iter_mut()
+            .zip(&self.outputs)
+            .map(|(buffer, &place)| ViewMut { buffer, layout: &layout, dtype: self.nodes[place].lazy.dtype })
+            .collect();
+        backend.pointwise(&fused.program, shape, &inputs, &mut outputs)?;
+        drop(outputs);
+        for (&place, buffer) in self.outputs.iter().zip(buffers) {
+            // Whoever computed it first wins; another thread's result is the same.
+            let mut state = self.nodes[place].lazy.state();
+            if matches!(*state, State::Pending(..)) {
+                let old = std::mem::replace(&mut *state, State::Done(buffer));
+                // Dropping the operands may drop whole expressions; not under the lock.
+                drop(state);
+                drop(old);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<B: Backend> FusedGraph<B> {
+    /// The register of an operand that is in memory or known; the same operand gets the same register.
+    fn leaf(&mut self, backend: &B, operand: &Array<B>) -> Result<Reg> {
+        if let Some(value) = operand.constant() {
+            return Ok(self.program.scalar(value, operand.dtype));
+        }
+        let held = operand.held()?;
+        for (number, (buffer, layout, dtype)) in self.inputs.iter().enumerate() {
+            if *dtype == held.dtype && *layout == held.layout && backend.is_same(buffer, &held.buffer) {
+                return Ok(self.program.input_register(number));
+            }
+        }
+        self.inputs.push((held.buffer, held.layout, held.dtype));
+        Ok(self.program.input(operand.dtype))
+    }
+}

@@ -1,0 +1,182 @@
+//! Pending expressions: what is fused, what runs when, and that results do not depend on it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tensor_core::op::{BinaryOp, UnaryOp};
+use tensor_core::reference::{HostBuffer, Reference};
+use tensor_core::{Array, Backend, DType, DeviceInfo, Input, Program, Result, Shape, ViewMut, fusion_enabled};
+
+/// The reference with a count of pointwise runs and of the instructions they had.
+#[derive(Clone, Debug, Default)]
+struct Counting(Arc<[AtomicUsize; 2]>);
+
+impl PartialEq for Counting {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Counting {}
+
+impl Counting {
+    fn runs(&self) -> usize {
+        self.0[0].load(Ordering::Relaxed)
+    }
+    fn outputs(&self) -> usize {
+        self.0[1].load(Ordering::Relaxed)
+    }
+}
+
+impl Backend for Counting {
+    type Buffer = HostBuffer;
+    fn info(&self) -> DeviceInfo {
+        Reference.info()
+    }
+    fn label(&self) -> Cow<'static, str> {
+        "counting".into()
+    }
+    fn alloc(&self, bytes: usize) -> Result<HostBuffer> {
+        Reference.alloc(bytes)
+    }
+    fn write(&self, buffer: &mut HostBuffer, offset: usize, bytes: &[u8]) -> Result<()> {
+        Reference.write(buffer, offset, bytes)
+    }
+    fn read(&self, buffer: &HostBuffer, offset: usize, bytes: &mut [u8]) -> Result<()> {
+        Reference.read(buffer, offset, bytes)
+    }
+    fn size(&self, buffer: &HostBuffer) -> usize {
+        Reference.size(buffer)
+    }
+    fn is_same(&self, a: &HostBuffer, b: &HostBuffer) -> bool {
+        Reference.is_same(a, b)
+    }
+    fn is_unique(&self, buffer: &mut HostBuffer) -> bool {
+        Reference.is_unique(buffer)
+    }
+    fn pointwise(
+        &self,
+        program: &Program,
+        shape: &Shape,
+        inputs: &[Input<'_, Self>],
+        outputs: &mut [ViewMut<'_, Self>],
+    ) -> Result<()> {
+        self.0[0].fetch_add(1, Ordering::Relaxed);
+        self.0[1].fetch_add(outputs.len(), Ordering::Relaxed);
+        let inputs: Vec<Input<'_, Reference>> = inputs
+            .iter()
+            .map(|input| match input {
+                Input::View(view) => {
+                    Input::View(tensor_core::View { buffer: view.buffer, layout: view.layout, dtype: view.dtype })
+                }
+                Input::Output(number) => Input::Output(*number),
+            })
+            .collect();
+        let mut outputs: Vec<ViewMut<'_, Reference>> = outputs
+            .iter_mut()
+            .map(|out| ViewMut { buffer: &mut *out.buffer, layout: out.layout, dtype: out.dtype })
+            .collect();
+        Reference.pointwise(program, shape, &inputs, &mut outputs)
+    }
+}
+
+fn vector(backend: &Counting, values: &[f32]) -> Array<Counting> {
+    Array::from_slice(backend, values, [values.len()]).unwrap()
+}
+
+#[test]
+fn a_chain_runs_once() {
+    let backend = Counting::default();
+    let x = vector(&backend, &[1.0, 2.0, 3.0]);
+    let y = {
+        let a = x.mul(&x).unwrap();
+        let b = a.add(1.0).unwrap();
+        b.unary(UnaryOp::Sqrt).unwrap()
+    };
+    if fusion_enabled() {
+        assert_eq!(backend.runs(), 0, "nothing runs before it is needed");
+        assert!(y.is_pending());
+    }
+    assert_eq!(y.to_vec::<f32>().unwrap(), [2.0_f32.sqrt(), 5.0_f32.sqrt(), 10.0_f32.sqrt()]);
+    if fusion_enabled() {
+        assert_eq!((backend.runs(), backend.outputs()), (1, 1));
+    }
+}
+
+#[test]
+fn what_somebody_holds_is_written_in_the_same_run() {
+    let backend = Counting::default();
+    let x = vector(&backend, &[1.0, 2.0]);
+    let a = x.add(1.0).unwrap();
+    let b = a.mul(&a).unwrap();
+    assert_eq!(b.to_vec::<f32>().unwrap(), [4.0, 9.0]);
+    assert_eq!(a.to_vec::<f32>().unwrap(), [2.0, 3.0]);
+    if fusion_enabled() {
+        assert_eq!((backend.runs(), backend.outputs()), (1, 2));
+    }
+}
+
+#[test]
+fn doubling_does_not_grow_exponentially() {
+    let backend = Counting::default();
+    let mut x = vector(&backend, &[1.0, -1.0]);
+    for _ in 0..60 {
+        x = x.add(&x).unwrap();
+    }
+    let expected = 2.0_f32.powi(60);
+    assert_eq!(x.to_vec::<f32>().unwrap(), [expected, -expected]);
+    assert!(backend.runs() <= 60);
+}
+
+#[test]
+fn long_chains_stay_within_the_limits() {
+    let backend = Counting::default();
+    let mut x = vector(&backend, &[0.0; 3]);
+    for i in 0..1000 {
+        let other = vector(&backend, &[i as f32; 3]);
+        x = x.add(&other).unwrap();
+    }
+    assert_eq!(x.to_vec::<f32>().unwrap(), [499_500.0; 3]);
+}
+
+#[test]
+fn a_sum_computes_its_operand_on_the_fly_once() {
+    let backend = Counting::default();
+    let x = vector(&backend, &[1.0, 2.0, 3.0]);
+    let square = x.mul(&x).unwrap();
+    assert_eq!(square.sum(&[], false).unwrap().item().unwrap().as_f64(), 14.0);
+    if fusion_enabled() {
+        assert_eq!(backend.runs(), 0);
+    }
+    assert_eq!(square.sum(&[], false).unwrap().item().unwrap().as_f64(), 14.0);
+    assert_eq!(square.to_vec::<f32>().unwrap(), [1.0, 4.0, 9.0]);
+    if fusion_enabled() {
+        assert_eq!(backend.runs(), 1);
+    }
+}
+
+#[test]
+fn views_of_pending_values_see_them() {
+    let backend = Counting::default();
+    let x = Array::from_slice(&backend, &[1i64, 2, 3, 4, 5, 6], [2, 3]).unwrap();
+    let y = x.mul(10).unwrap();
+    let column = y.transpose(0, 1).unwrap().select(0, 1).unwrap();
+    let sum = Array::binary(BinaryOp::Add, &column, &column).unwrap();
+    assert_eq!(sum.to_vec::<i64>().unwrap(), [40, 100]);
+    assert_eq!(y.dtype(), DType::I64);
+}
+
+#[test]
+fn two_threads_force_one_expression() {
+    let backend = Counting::default();
+    let x = vector(&backend, &[1.0; 64]);
+    let mut shared = x.clone();
+    for _ in 0..20 {
+        shared = shared.add(&x).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(shared.to_vec::<f32>().unwrap(), [21.0; 64]));
+        }
+    });
+}
