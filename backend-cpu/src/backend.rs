@@ -1,0 +1,152 @@
+//! The handle, and how each of the [`Backend`]'s methods finds its kernels.
+
+use crate::{Buffer, memory};
+use std::borrow::Cow;
+use std::sync::OnceLock;
+use tensor_core::{Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Result};
+
+/// The processor. Handles are cheap; they share one memory pool and the threads of `rayon`'s pool.
+///
+/// ```
+/// use backend_cpu::Cpu;
+/// use tensor_core::Backend;
+/// let cpu = Cpu::open();
+/// println!("{} with {:?} bytes of memory", cpu.info().name, cpu.info().memory);
+/// assert_eq!(cpu.label(), "cpu");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cpu {
+    _private: (),
+}
+
+impl Cpu {
+    /// The processor, which is always there.
+    pub fn open() -> Self {
+        Self::default()
+    }
+}
+
+impl Backend for Cpu {
+    type Buffer = Buffer;
+
+    fn info(&self) -> DeviceInfo {
+        DeviceInfo {
+            name: name().to_owned(),
+            kind: DeviceKind::Cpu,
+            memory: memory::physical_memory(),
+            dtypes: DType::ALL.to_vec(),
+        }
+    }
+
+    fn label(&self) -> Cow<'static, str> {
+        "cpu".into()
+    }
+
+    #[inline]
+    fn alloc(&self, bytes: usize) -> Result<Buffer> {
+        Buffer::new(bytes)
+            .ok_or_else(|| Error::new(ErrorKind::OutOfMemory { device: self.label().into_owned(), bytes }))
+    }
+
+    #[inline]
+    fn write(&self, buffer: &mut Buffer, offset: usize, bytes: &[u8]) -> Result<()> {
+        buffer.bytes_mut()[offset..offset + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn read(&self, buffer: &Buffer, offset: usize, bytes: &mut [u8]) -> Result<()> {
+        bytes.copy_from_slice(&buffer.bytes()[offset..offset + bytes.len()]);
+        Ok(())
+    }
+
+    #[inline]
+    fn size(&self, buffer: &Buffer) -> usize {
+        buffer.size()
+    }
+
+    #[inline]
+    fn is_unique(&self, buffer: &mut Buffer) -> bool {
+        buffer.is_unique()
+    }
+
+    fn copy_to(&self, buffer: &Buffer, _target: &Self) -> Result<Buffer> {
+        // There is one processor, and what others hold is never written.
+        Ok(buffer.clone())
+    }
+
+    fn eager_below(&self) -> usize {
+        4096
+    }
+
+    fn reads_are_free(&self) -> bool {
+        true
+    }
+}
+
+/// The processor's name as it calls itself.
+fn name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        brand().unwrap_or_else(|| format!("{} processor on {}", std::env::consts::ARCH, std::env::consts::OS))
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn brand() -> Option<String> {
+    use std::arch::x86_64::__cpuid;
+    const FIRST: u32 = 0x8000_0002;
+    const LAST: u32 = 0x8000_0004;
+    if __cpuid(0x8000_0000).eax < LAST {
+        return None;
+    }
+    let bytes: Vec<u8> = (FIRST..=LAST)
+        .flat_map(|leaf| {
+            let part = __cpuid(leaf);
+            [part.eax, part.ebx, part.ecx, part.edx]
+        })
+        .flat_map(u32::to_le_bytes)
+        .take_while(|&byte| byte != 0)
+        .collect();
+    let name = String::from_utf8_lossy(&bytes).trim().to_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn brand() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name") || line.starts_with("Model"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_it_is() {
+        let info = Cpu::open().info();
+        assert!(!info.name.is_empty());
+        assert_eq!(info.dtypes, DType::ALL);
+        assert_eq!(Cpu::open(), Cpu::default());
+    }
+
+    #[test]
+    fn memory_is_written_and_read_back() {
+        let cpu = Cpu::open();
+        let mut buffer = cpu.alloc(10).unwrap();
+        cpu.write(&mut buffer, 0, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]).unwrap();
+        cpu.write(&mut buffer, 4, &[0, 0]).unwrap();
+        let mut bytes = [0; 5];
+        cpu.read(&buffer, 2, &mut bytes).unwrap();
+        assert_eq!(bytes, [3, 4, 0, 0, 7]);
+        assert_eq!(cpu.size(&buffer), 10);
+        assert!(cpu.is_unique(&mut buffer));
+    }
+
+    #[test]
+    fn absurd_sizes_are_an_error_that_names_them() {
+        let error = Cpu::open().alloc(1 << 60).unwrap_err();
+        assert_eq!(error.to_string(), format!("cpu is out of memory: could not allocate {} bytes", 1usize << 60));
+    }
+}
