@@ -9,6 +9,7 @@ mod dtype;
 mod error;
 pub mod layout;
 pub mod op;
+pub mod print;
 pub mod program;
 pub mod random;
 pub mod reference;
