@@ -18,6 +18,7 @@
 mod backend;
 mod buffer;
 pub mod memory;
+pub mod vecmath;
 
 pub use backend::Cpu;
 pub use buffer::Buffer;

@@ -1,0 +1,199 @@
+//! Exponentials, and the functions that are one exponential and little else.
+
+use super::real::{poly, round_small, two_prod, two_sum};
+use super::{Isa, Real};
+
+/// `x` limited to `lo..=hi`; NaN stays NaN.
+#[inline(always)]
+pub(super) fn clamp<T: Real>(x: T, hi: T, lo: T) -> T {
+    let x = if x > hi { hi } else { x };
+    if x < lo { lo } else { x }
+}
+
+/// An exponential before its scale is applied: `(1 + m) * s1 * s2`, where only the product with `s2` may overflow or
+/// underflow.
+pub(super) struct Scaled<T> {
+    m: T,
+    s1: T,
+    s2: T,
+}
+
+impl<T: Real> Scaled<T> {
+    /// `c` times the exponential, for `|c|` far below the range of the scale: 1 + m is not rounded by itself, and
+    /// denormal results are rounded once.
+    #[inline(always)]
+    pub(super) fn times<I: Isa>(&self, c: T) -> T {
+        c.mul_add::<I>(self.m, c) * self.s1 * self.s2
+    }
+
+    /// The exponential itself.
+    #[inline(always)]
+    pub(super) fn value(&self) -> T {
+        (T::lit(1.0) + self.m) * self.s1 * self.s2
+    }
+}
+
+/// `(1 + m) * 2^n`: 2^n itself may lie outside the type's range, so the scale goes in two steps, the first exact.
+#[inline(always)]
+fn scaled<T: Real>(m: T, n: T) -> Scaled<T> {
+    let (step, factor) = T::STEP;
+    let up = n > T::lit(0.0);
+    let n = n + if up { -step } else { step };
+    let s2 = if up { factor } else { T::lit(1.0) / factor };
+    Scaled { m, s1: T::pow2(n), s2 }
+}
+
+/// `(n, r)` with `x = n ln 2 + r`, n an integer, `|r| <= ln 2 / 2` and a little.
+#[inline(always)]
+fn reduce<I: Isa, T: Real>(x: T) -> (T, T) {
+    let n = round_small(x * T::LOG2_E.0);
+    let r = n.mul_add::<I>(-T::LN2.0, x);
+    (n, n.mul_add::<I>(-T::LN2.1, r))
+}
+
+/// exp(r) - 1 for a reduced argument.
+#[inline(always)]
+fn expm1_reduced<I: Isa, T: Real>(r: T) -> T {
+    (r * r).mul_add::<I>(poly::<I, T>(r, T::EXP), r)
+}
+
+/// `exp(x)` for `x` not far outside [`Real::EXP_RANGE`].
+#[inline(always)]
+pub(super) fn exp_scaled<I: Isa, T: Real>(x: T) -> Scaled<T> {
+    let (n, r) = reduce::<I, T>(x);
+    scaled(expm1_reduced::<I, T>(r), n)
+}
+
+/// `exp(x + lo)` for `|lo|` of a few ULP of `x`. (Not the above with `lo = 0`: the compiler must keep x + 0 for the
+/// sake of -0.)
+#[inline(always)]
+pub(super) fn exp_scaled_sum<I: Isa, T: Real>(x: T, lo: T) -> Scaled<T> {
+    let n = round_small(x * T::LOG2_E.0);
+    let r = n.mul_add::<I>(-T::LN2.0, x) + n.mul_add::<I>(-T::LN2.1, lo);
+    scaled(expm1_reduced::<I, T>(r), n)
+}
+
+/// `exp(x + lo)` with overflow to infinity and underflow through denormals to 0.
+#[inline(always)]
+pub(super) fn exp_sum<I: Isa, T: Real>(x: T, lo: T) -> T {
+    exp_scaled_sum::<I, T>(clamp(x, T::EXP_RANGE.0, T::EXP_RANGE.1), lo).value()
+}
+
+/// e^x. Measured: f32 0.98 ULP, f64 0.83 ULP.
+#[inline(always)]
+pub fn exp<I: Isa, T: Real>(x: T) -> T {
+    exp_scaled::<I, T>(clamp(x, T::EXP_RANGE.0, T::EXP_RANGE.1)).value()
+}
+
+/// 2^x, exact for integers. Measured: f32 0.9 ULP, f64 0.9 ULP.
+#[inline(always)]
+pub fn exp2<I: Isa, T: Real>(x: T) -> T {
+    let x = clamp(x, T::EXP2_RANGE.0, T::EXP2_RANGE.1);
+    let n = round_small(x);
+    let r = x - n;
+    let q = poly::<I, T>(r, T::EXP2).mul_add::<I>(r, T::lit(std::f64::consts::LN_2));
+    let Scaled { s1, s2, .. } = scaled(r, n);
+    q.mul_add::<I>(r, T::lit(1.0)) * s1 * s2
+}
+
+/// e^x - 1 without cancellation near 0. Measured: f32 1.4 ULP, f64 1.4 ULP.
+#[inline(always)]
+pub fn expm1<I: Isa, T: Real>(x: T) -> T {
+    let c = clamp(x, T::EXPM1_RANGE.0, T::EXPM1_RANGE.1);
+    let (n, r) = reduce::<I, T>(c);
+    let m = (r * r).mul_add::<I>(poly::<I, T>(r, T::EXPM1), r);
+    // 2^n m + (2^n - 1), at half size because 2^n may be just above the largest number.
+    let s = T::pow2(n - T::lit(1.0));
+    let y = T::lit(2.0) * s.mul_add::<I>(m, s - T::lit(0.5));
+    if x.abs() < T::TINY { x } else { y }
+}
+
+/// The logistic function 1 / (1 + e^-x), its lower tail down to the smallest denormal. Measured: f32 1.9 ULP,
+/// f64 1.9 ULP.
+#[inline(always)]
+pub fn sigmoid<I: Isa, T: Real>(x: T) -> T {
+    let e = exp::<I, T>(-x.abs());
+    (if x < T::lit(0.0) { e } else { T::lit(1.0) }) / (T::lit(1.0) + e)
+}
+
+/// x * sigmoid(x), NaN at -inf as in PyTorch. Measured: f32 2.4 ULP, f64 2.3 ULP.
+#[inline(always)]
+pub fn silu<I: Isa, T: Real>(x: T) -> T {
+    // Where e^x is 0 or denormal, x e^x need not be: the product comes before the scale.
+    let bound = T::EXP_RANGE.1 - T::lit(8.0);
+    let e = exp_scaled::<I, T>(clamp(-x.abs(), T::lit(0.0), bound));
+    let negative = if x < bound { x * T::lit(0.0) } else { e.times::<I>(x) };
+    (if x < T::lit(0.0) { negative } else { x }) / (T::lit(1.0) + e.value())
+}
+
+/// The tanh form of gelu: `x / 2 * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, which is `x * sigmoid(2 …)`. NaN at
+/// -inf as in PyTorch. Measured: f32 2.8 ULP, f64 2.8 ULP.
+#[inline(always)]
+pub fn gelu_tanh<I: Isa, T: Real>(x: T) -> T {
+    // The exponent w can be large, and e^w turns its absolute error into a relative one: two parts of it are needed.
+    let bound = T::EXP_RANGE.0;
+    let a = x.abs();
+    let a = if a > bound { bound } else { a };
+    let (c1, c3) = T::GELU_TANH;
+    let (h, l) = two_prod::<I, T>(a, a);
+    let (p, pe) = two_prod::<I, T>(c3.0, h);
+    let (s, se) = two_sum(c1.0, p);
+    let se = se + (pe + (c3.0 * l + (c3.1 * h + c1.1)));
+    let (w, we) = two_prod::<I, T>(a, s);
+    let we = we + a * se;
+    // The factor x can be hundreds: e^w must vanish beyond its range too.
+    let w = clamp(-w, T::lit(0.0), T::EXP_RANGE.1 - T::lit(8.0));
+    let e = exp_scaled_sum::<I, T>(w, -we);
+    let negative = if a < bound { e.times::<I>(x) } else { x * T::lit(0.0) };
+    (if x < T::lit(0.0) { negative } else { x }) / (T::lit(1.0) + e.value())
+}
+
+/// ln(1 + e^x), and x itself above 20: PyTorch's softplus with beta 1 and threshold 20. Measured: f32 1.6 ULP,
+/// f64 1.6 ULP.
+#[inline(always)]
+pub fn softplus<I: Isa, T: Real>(x: T) -> T {
+    let e = exp::<I, T>(-x.abs());
+    let l = super::log::log1p_finite::<I, T>(e);
+    let y = if x > T::lit(0.0) { x + l } else { l };
+    if x > T::lit(20.0) { x } else { y }
+}
+
+/// e^x / 2 for `x >= 0`: still finite a little beyond where e^x overflows.
+#[inline(always)]
+fn half_exp<I: Isa, T: Real>(x: T) -> T {
+    let limit = T::EXP_RANGE.0 + T::lit(2.0);
+    exp_scaled::<I, T>(if x > limit { limit } else { x }).times::<I>(T::lit(0.5))
+}
+
+/// Hyperbolic sine. Measured: f32 1.4 ULP, f64 1.4 ULP.
+#[inline(always)]
+pub fn sinh<I: Isa, T: Real>(x: T) -> T {
+    let a = x.abs();
+    let z = a * a;
+    let small = (a * z).mul_add::<I>(poly::<I, T>(z, T::SINH), a);
+    let e = half_exp::<I, T>(a);
+    let large = e - T::lit(0.25) / e;
+    (if a < T::lit(1.0) { small } else { large }).copysign(x)
+}
+
+/// Hyperbolic cosine. Measured: f32 1.4 ULP, f64 1.4 ULP.
+#[inline(always)]
+pub fn cosh<I: Isa, T: Real>(x: T) -> T {
+    let e = half_exp::<I, T>(x.abs());
+    e + T::lit(0.25) / e
+}
+
+/// Hyperbolic tangent. Measured: f32 1.2 ULP, f64 1.3 ULP.
+#[inline(always)]
+pub fn tanh<I: Isa, T: Real>(x: T) -> T {
+    let a = x.abs();
+    let z = a * a;
+    let small = (a * z).mul_add::<I>(poly::<I, T>(z, T::TANH), a);
+    // 1 - 2 / (e^2a + 1); the clamp keeps e^2a finite and its scale a normal number.
+    let c = if a > T::TANH_ONE { T::TANH_ONE } else { a };
+    let c = c + c;
+    let (n, r) = reduce::<I, T>(c);
+    let p = expm1_reduced::<I, T>(r) + T::lit(1.0);
+    let large = T::lit(1.0) - T::lit(2.0) / p.mul_add::<I>(T::pow2(n), T::lit(1.0));
+    (if a < T::TANH_SMALL { small } else { large }).copysign(x)
+}
