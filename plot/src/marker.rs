@@ -15,7 +15,8 @@ pub(crate) fn draw(marker: Marker, (x, y): (f64, f64), size: f64, color: Color) 
     let polygon = |points: &[(f64, f64)]| {
         let place = |&(px, py): &(f64, f64)| (x + px * half, y + py * half);
         let mut edge = Stroke::new(color, EDGE);
-        edge.sharp_corners = true;
+        // The points of a star would grow long.
+        edge.sharp_corners = marker != Marker::Star;
         let path = Path::polygon(points.iter().map(place), color);
         // A half-transparent edge over a half-transparent filling would show.
         Some(Node::Path(if color.a < 1.0 { path } else { path.stroked(edge) }))
