@@ -29,6 +29,8 @@
 //! # How it works
 //! Axes turn data into a [`scene::Scene`] of six primitives, whose coordinates are settled; two writers put the scene
 //! into files. Both measure text by the same table, so that SVG and PNG are laid out alike.
+//!
+//! The crate carries a subset of the font `DejaVu Sans`; `font/LICENSE-DejaVu` is its licence, `font/make.py` makes it.
 
 mod artist;
 mod axes;

@@ -207,22 +207,8 @@ fn paint(color: Color, anti_alias: bool) -> Paint<'static> {
 /// For a path of only horizontal and vertical lines: what to add to whole pixels so that its strokes cover whole pixels
 /// and come out sharp. `None` for every other path, whose points stay where they are.
 fn snapping(path: &Path, scale: f64) -> Option<f64> {
-    if path.segments.len() > 16 {
+    if path.segments.len() > 16 || !path.is_rectilinear() {
         return None;
-    }
-    let mut here = (0.0, 0.0);
-    for segment in &path.segments {
-        match *segment {
-            Segment::Move(x, y) => here = (x, y),
-            Segment::Line(x, y) => {
-                if (x - here.0).abs() > 1e-6 && (y - here.1).abs() > 1e-6 {
-                    return None;
-                }
-                here = (x, y);
-            }
-            Segment::Quad(..) => return None,
-            Segment::Close => {}
-        }
     }
     let width = path.stroke.as_ref().map_or(0.0, |stroke| (stroke.width * scale).round());
     Some(if width % 2.0 == 1.0 { 0.5 } else { 0.0 })

@@ -168,6 +168,25 @@ impl Path {
         Self { segments, fill: None, stroke: None }
     }
 
+    /// Whether it consists of horizontal and vertical lines alone.
+    #[must_use]
+    pub fn is_rectilinear(&self) -> bool {
+        let (mut start, mut here) = ((0.0, 0.0), (0.0, 0.0));
+        self.segments.iter().all(|segment| {
+            let to = match *segment {
+                Segment::Move(x, y) => {
+                    (start, here) = ((x, y), (x, y));
+                    return true;
+                }
+                Segment::Line(x, y) => (x, y),
+                Segment::Quad(..) => return false,
+                Segment::Close => start,
+            };
+            let from = std::mem::replace(&mut here, to);
+            (to.0 - from.0).abs() < 1e-6 || (to.1 - from.1).abs() < 1e-6
+        })
+    }
+
     /// The same path, filled.
     #[must_use]
     pub fn filled(self, color: Color) -> Self {
@@ -243,4 +262,19 @@ pub struct Image {
     pub rows: usize,
     /// Red, green, blue and opacity of each cell, row after row from the top: `4 × columns × rows` bytes.
     pub rgba: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rectangles_are_rectilinear_and_triangles_are_not() {
+        let rect = Rect { left: 1.0, top: 2.0, right: 3.0, bottom: 4.0 };
+        assert!(Path::rect(rect).is_rectilinear());
+        assert!(!Path::rounded(rect, 0.5).is_rectilinear());
+        let stairs = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)];
+        assert!(Path::polyline(stairs, Stroke::new(Color::BLACK, 1.0)).is_rectilinear());
+        assert!(!Path::polygon(stairs, Color::BLACK).is_rectilinear(), "the way back is oblique");
+    }
 }

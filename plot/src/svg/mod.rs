@@ -96,6 +96,10 @@ impl Writer {
             Some(color) => self.paint("fill", color),
             None => self.out.push_str(" fill=\"none\""),
         }
+        // Between smoothed edges of two areas that touch, the background would shine through.
+        if path.stroke.is_none() && path.is_rectilinear() {
+            self.out.push_str(" shape-rendering=\"crispEdges\"");
+        }
         if let Some(stroke) = &path.stroke {
             self.paint("stroke", stroke.color);
             let _ = write!(self.out, " stroke-width=\"{}\"", number(stroke.width));
