@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use backend_cpu::vecmath::{BinaryFn, Hard, Level, UnaryFn};
+use backend_cpu::vecmath::{BinaryFn, Hard, Level, UnaryFn, convert};
 
 const N: usize = 65_536;
 
@@ -74,9 +74,32 @@ fn measure<T: Hard>(wanted: &[String]) {
     }
 }
 
+/// The conversions, whose GB/s count 2 bytes on one side and 4 on the other.
+fn measure_conversions() {
+    let wide = vec![1.5_f32; N];
+    let mut wide_out = vec![0.0_f32; N];
+    let f16s = vec![half::f16::ONE; N];
+    let mut f16_out = f16s.clone();
+    let bf16s = vec![half::bf16::ONE; N];
+    let mut bf16_out = bf16s.clone();
+    for &level in Level::available() {
+        let print = |name: &str, seconds: f64| {
+            let gb = (N * 6) as f64 / seconds * 1e-9;
+            println!("{name:12}      {:9} {:8.3} ns {gb:8.1} GB/s", level.name(), seconds / N as f64 * 1e9);
+        };
+        print("f16 to f32", best(|| convert::f16_to_f32(level, black_box(&f16s), black_box(&mut wide_out))));
+        print("f32 to f16", best(|| convert::f32_to_f16(level, black_box(&wide), black_box(&mut f16_out))));
+        print("bf16 to f32", best(|| convert::bf16_to_f32(level, black_box(&bf16s), black_box(&mut wide_out))));
+        print("f32 to bf16", best(|| convert::f32_to_bf16(level, black_box(&wide), black_box(&mut bf16_out))));
+    }
+}
+
 fn main() {
     // Cargo passes `--bench`; what remains are names of functions.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     measure::<f32>(&wanted);
     measure::<f64>(&wanted);
+    if wanted.is_empty() || wanted.iter().any(|w| w == "convert") {
+        measure_conversions();
+    }
 }

@@ -13,10 +13,11 @@
 //! Errors are in ULP of the exact result rounded to the type, the largest found by this module's tests over every
 //! exponent, on every instruction set; without fused multiply-add they are up to about half a ULP larger than the
 //! figures given. NaN, infinities, signed zeros and denormals are kept; nothing is flushed to zero. f16 and bf16 are
-//! computed in f32.
+//! computed in f32; [`convert`] widens and narrows them.
 
 mod arith;
 mod by_width;
+pub mod convert;
 mod erf;
 mod exp;
 mod functions;
