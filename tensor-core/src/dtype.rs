@@ -1,6 +1,7 @@
 //! Element types: their names, sizes and promotion.
 
 use crate::Scalar;
+use crate::scalar::to_odd_f32;
 use half::{bf16, f16};
 use std::fmt;
 
@@ -257,8 +258,9 @@ macro_rules! float_element {
     )*};
 }
 float_element!(
-    f16 => F16, |s: Scalar| f16::from_f64(s.as_f64());
-    bf16 => BF16, |s: Scalar| bf16::from_f64(s.as_f64());
+    // The crate's own conversions from f64 round twice.
+    f16 => F16, |s: Scalar| f16::from_f32(to_odd_f32(s.as_f64()));
+    bf16 => BF16, |s: Scalar| bf16::from_f32(to_odd_f32(s.as_f64()));
     f32 => F32, |s: Scalar| match s { Scalar::Int(value) => value as Self, other => other.as_f64() as Self };
     f64 => F64, |s: Scalar| s.as_f64()
 );

@@ -88,17 +88,13 @@ impl Layout {
     pub fn is_contiguous(&self) -> bool {
         let mut step = 1isize;
         for (&size, &stride) in self.dims().iter().zip(&self.strides).rev() {
-            if size == 0 {
-                return true;
-            }
             if size != 1 {
                 if stride != step {
-                    return false;
+                    return self.dims().contains(&0);
                 }
                 step *= size as isize;
             }
         }
-        // A zero further left still makes it empty; a mismatch before it was found does not matter then.
         true
     }
 
@@ -117,6 +113,37 @@ impl Layout {
             }
         }
         Some((low as usize, high as usize))
+    }
+
+    /// Whether two positions are the same element, as in an expanded view or one of overlapping windows.
+    pub fn overlaps(&self) -> bool {
+        if self.numel() == 0 {
+            return false;
+        }
+        let mut axes: Dims<(usize, usize)> = Dims::new();
+        for (&size, &stride) in self.dims().iter().zip(&self.strides) {
+            if size > 1 {
+                axes.push((stride.unsigned_abs(), size));
+            }
+        }
+        axes.sort_unstable();
+        // If every axis steps over all that the ones with smaller strides reach, no two positions meet.
+        let mut reach = 0;
+        let apart = axes.iter().all(|&(stride, size)| {
+            let clear = stride > reach;
+            reach += stride * (size - 1);
+            clear
+        });
+        if apart {
+            return false;
+        }
+        // More positions than elements, or a stride of 0, must meet; what is left is rare and worth looking at each.
+        if self.numel() > reach + 1 || axes[0].0 == 0 {
+            return true;
+        }
+        let mut indices: Vec<usize> = self.indices().collect();
+        indices.sort_unstable();
+        indices.windows(2).any(|pair| pair[0] == pair[1])
     }
 
     /// The element index of a position.
@@ -190,7 +217,8 @@ impl Layout {
             return Err(Error::index("slice", "a step other than 0", "0"));
         }
         if len > 0 {
-            let last = (len as isize - 1).checked_mul(step).and_then(|reach| reach.checked_add(start as isize));
+            let reach = isize::try_from(len - 1).ok().and_then(|steps| steps.checked_mul(step));
+            let last = reach.and_then(|reach| reach.checked_add(start as isize));
             if start >= size || !last.is_some_and(|last| (0..size as isize).contains(&last)) {
                 return Err(Error::index(
                     "slice",
@@ -205,6 +233,9 @@ impl Layout {
         view.shape = Shape::from_checked(dims);
         if len > 0 {
             view.offset = (self.offset as isize + start as isize * self.strides[axis]) as usize;
+        }
+        // The stride of a single element is never walked, and times a huge step it could overflow.
+        if len > 1 {
             view.strides[axis] = self.strides[axis] * step;
         }
         Ok(view)
@@ -390,7 +421,8 @@ impl Layout {
             strides.push(self.strides[axis]);
         }
         dims.push(len);
-        strides.push(self.strides[first] + self.strides[second]);
+        // The stride of a single element is never walked; adding again and again could overflow.
+        strides.push(if len > 1 { self.strides[first] + self.strides[second] } else { self.strides[first] });
         let mut at = self.offset as isize;
         if len > 0 {
             at += if offset >= 0 { offset * self.strides[second] } else { -offset * self.strides[first] };
@@ -414,7 +446,8 @@ impl Layout {
         let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.strides.clone());
         if self.rank() > 0 {
             dims[at] = (held - size) / step + 1;
-            strides[at] = stride * step as isize;
+            // With several windows the step is smaller than the axis; with one it is never walked and may be huge.
+            strides[at] = if dims[at] > 1 { stride * step as isize } else { stride };
         }
         dims.push(size);
         strides.push(stride);

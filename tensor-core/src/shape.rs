@@ -112,10 +112,11 @@ impl Shape {
                 *held = size;
             } else if size != 1 && size != *held {
                 let axis = lead + axis;
+                let (left, right) = if self.rank() >= other.rank() { (*held, size) } else { (size, *held) };
                 return Err(Error::shape(
                     op,
                     "shapes that broadcast",
-                    format!("{self} and {other}, which differ at axis {axis} ({} and {})", held, size),
+                    format!("{self} and {other}, which differ at axis {axis} ({left} and {right})"),
                 )
                 .hint("aligned at the last axis, sizes must be equal or 1"));
             }

@@ -1,7 +1,7 @@
 //! Constructors: ranges, identity, random numbers.
 
 use super::Array;
-use crate::op::{BinaryOp, CompareOp, TernaryOp, UnaryOp};
+use crate::op::{BinaryOp, CompareOp, Takes, TernaryOp, UnaryOp};
 use crate::program::{Program, Reg};
 use crate::{Backend, DType, Error, Result, Scalar, Shape};
 
@@ -11,7 +11,8 @@ impl<B: Backend> Array<B> {
     /// Elements are computed as `start + i·step` in f64 (integers exactly), so that errors do not pile up.
     ///
     /// # Errors
-    /// If `step` is 0, not finite, or leads away from `end`, or `dtype` is bool.
+    /// If `step` is 0 or leads away from `end`, a number is not finite, `dtype` is bool, or it is an integer and `start` or
+    /// `step` is not whole.
     pub fn arange(
         backend: &B,
         start: impl Into<Scalar>,
@@ -19,12 +20,21 @@ impl<B: Backend> Array<B> {
         step: impl Into<Scalar>,
         dtype: DType,
     ) -> Result<Self> {
-        let (start, end, step) = (start.into(), end.into(), step.into());
+        let (mut start, end, mut step) = (start.into(), end.into(), step.into());
         let refuse = |expected: &str, got: String| Err(Error::value("arange", expected, got));
         if dtype == DType::Bool {
-            return Err(Error::dtype("arange", "a number dtype", "bool"));
+            return Err(Error::dtype("arange", Takes::Number.expected(), dtype.name()));
         }
         let span = format!("start {start}, end {end}, step {step}");
+        if dtype.is_int() {
+            for number in [&mut start, &mut step] {
+                let whole = Scalar::Int(number.as_i64());
+                if whole.as_f64() != number.as_f64() {
+                    return refuse("a whole start and step for an integer dtype", span);
+                }
+                *number = whole;
+            }
+        }
         let count = if let (Scalar::Int(start), Scalar::Int(end), Scalar::Int(step)) = (start, end, step) {
             let (distance, step) = (i128::from(end) - i128::from(start), i128::from(step));
             if step == 0 {
@@ -67,7 +77,7 @@ impl<B: Backend> Array<B> {
     /// If `dtype` is bool.
     pub fn linspace(backend: &B, start: f64, end: f64, count: usize, dtype: DType) -> Result<Self> {
         if dtype == DType::Bool {
-            return Err(Error::dtype("linspace", "a number dtype", "bool"));
+            return Err(Error::dtype("linspace", Takes::Number.expected(), dtype.name()));
         }
         let shape = Shape::new([count]).map_err(|error| error.named("linspace"))?;
         let step = if count > 1 { (end - start) / (count - 1) as f64 } else { 0.0 };
@@ -117,6 +127,8 @@ impl<B: Backend> Array<B> {
         let shape = Shape::new(&self.dims()[rank - 2..])?;
         let mut program = Program::new();
         let (i, j) = (program.iota(0), program.iota(1));
+        // No diagonal lies further away than this, and adding to it cannot overflow.
+        let diagonal = diagonal.clamp(-(shape.dims()[0] as i64), shape.dims()[1] as i64);
         let offset = program.scalar(Scalar::Int(diagonal), DType::I64);
         let edge = program.binary(BinaryOp::Add, i, offset);
         let keep = program.compare(if upper { CompareOp::Ge } else { CompareOp::Le }, j, edge);
@@ -172,7 +184,7 @@ impl<B: Backend> Array<B> {
     /// to within 2⁻¹⁰.
     ///
     /// # Errors
-    /// If `high` is not above `low`, the range does not fit 53 bits, or `dtype` is bool.
+    /// If `high` is not above `low`, the range does not fit 53 bits, or `dtype` is bool or an integer too narrow for it.
     pub fn randint(
         backend: &B,
         seed: u64,
@@ -183,11 +195,19 @@ impl<B: Backend> Array<B> {
         dtype: DType,
     ) -> Result<Self> {
         if dtype == DType::Bool {
-            return Err(Error::dtype("randint", "a number dtype", "bool"));
+            return Err(Error::dtype("randint", Takes::Number.expected(), dtype.name()));
         }
         let range = i128::from(high) - i128::from(low);
         if !(1..1 << 53).contains(&range) {
             return Err(Error::value("randint", "1 to 2^53 numbers from low to high", format!("{low} and {high}")));
+        }
+        let fits = |number: i64| Scalar::Int(number).cast(dtype).as_i64() == number;
+        if dtype.is_int() && !(fits(low) && fits(high - 1)) {
+            return Err(Error::value(
+                "randint",
+                format!("numbers that {dtype} holds"),
+                format!("{low} to {}", high - 1),
+            ));
         }
         let mut program = Program::new();
         let key = program.random_key(seed, stream);
@@ -225,7 +245,7 @@ fn require_float(op: &'static str, dtype: DType) -> Result<()> {
     if dtype.is_float() {
         return Ok(());
     }
-    Err(Error::dtype(op, "a float dtype (f16, bf16, f32, f64)", dtype.name()))
+    Err(Error::dtype(op, Takes::Float.expected(), dtype.name()))
 }
 
 /// Random numbers in [0, 1) from words `word` and, for f64, the next one: as many bits as the dtype's significand.

@@ -2,82 +2,88 @@
 
 use super::Array;
 use crate::backend::{Input, ScatterOp, ViewMut};
-use crate::op::{BinaryOp, CompareOp, TernaryOp};
+use crate::op::{BinaryOp, CompareOp, Takes, TernaryOp};
 use crate::program::Program;
 use crate::shape::Dims;
 use crate::{Backend, DType, Error, Layout, Result, Scalar, Shape};
 
 impl<B: Backend> Array<B> {
     /// `out[…, i, …] = self[…, index[…, i, …], …]`, the index standing at `axis`. The index is of an integer dtype and has as
-    /// many axes as the array; along all other axes it may be smaller.
+    /// many axes as the array (0-d counts as one axis of size 1); along all other axes it may be smaller. The result has
+    /// the index's shape.
     ///
     /// # Errors
-    /// If ranks or sizes do not fit, an index is negative or too large, or the device fails.
+    /// If ranks or sizes do not fit, an index is negative or too large, devices differ, or the device fails.
     pub fn gather(&self, axis: isize, index: &Self) -> Result<Self> {
-        let (source, index) = (self.at_least_1d()?, index.at_least_1d()?);
-        let at = source.check_index("gather", axis, &index, None)?;
+        let (source, places) = (self.at_least_1d()?, self.neighbor(index, "gather")?.at_least_1d()?);
+        let at = source.check_index("gather", axis, &places, None)?;
+        source.check_range("gather", at, &places)?;
+        source.pick(at, &places)?.reshape(index.shape())?.settled()
+    }
+
+    /// [`gather`](Self::gather) without the checks.
+    fn pick(&self, at: usize, index: &Self) -> Result<Self> {
         let shape = index.shape().clone();
         if shape.numel() == 0 {
             return Ok(Self::empty_of(self.backend.clone(), shape, self.dtype));
         }
-        let out = if let Some(value) = source.constant() {
-            Self::constant_of(self.backend.clone(), value, shape.clone(), self.dtype)
-        } else {
-            let (input, index) = (source.held()?, index.cast(DType::I64)?.held()?);
-            let layout = Layout::contiguous(shape.clone());
-            let mut buffer = self.backend.alloc(shape.numel() * self.dtype.size())?;
-            let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
-            self.backend.gather(at, input.view(), index.view(), out)?;
-            Self::from_buffer(self.backend.clone(), buffer, shape, self.dtype)?
-        };
-        if self.rank() == 0 { out.reshape(&Shape::scalar()) } else { Ok(out) }
+        if let Some(value) = self.constant() {
+            return Ok(Self::constant_of(self.backend.clone(), value, shape, self.dtype));
+        }
+        let (input, index) = (self.held()?, index.cast(DType::I64)?.held()?);
+        let layout = Layout::contiguous(shape.clone());
+        let mut buffer = self.backend.alloc(shape.numel() * self.dtype.size())?;
+        let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
+        self.backend.gather(at, input.view(), index.view(), out)?;
+        Self::from_buffer(self.backend.clone(), buffer, shape, self.dtype)
     }
 
-    /// Whole slices along an axis in the order of a vector of indices; negative ones count from the back.
+    /// Whole slices along an axis in the order of a vector of indices; negative ones count from the back. A 0-d array
+    /// takes one index and stays 0-d.
     ///
     /// # Errors
-    /// If the index is no integer vector, an index is too large, or the device fails.
+    /// If the index is no integer vector, an index is out of range, devices differ, or the device fails.
     pub fn index_select(&self, axis: isize, index: &Self) -> Result<Self> {
+        let op = "index_select";
         let source = self.at_least_1d()?;
-        let at = source.shape().axis(axis, "index_select")?;
-        if index.rank() > 1 {
-            return Err(Error::shape("index_select", "a vector of indices", format!("shape {}", index.shape())));
+        let at = source.shape().axis(axis, op)?;
+        let index = source.slice_numbers(op, at, index)?;
+        if self.rank() == 0 && index.numel() != 1 {
+            return Err(Error::shape(op, "one index for a 0-d tensor", format!("{}", index.numel())));
         }
-        let index = index.at_least_1d()?.non_negative(source.dims()[at], "index_select")?;
         let mut dims = Dims::from_slice(source.dims());
         dims[at] = index.numel();
-        let out = source
-            .gather(at as isize, &index.along(at, &Shape::new(&dims)?)?)
-            .map_err(|error| error.named("index_select"))?;
-        if self.rank() == 0 { out.reshape(&Shape::scalar()) } else { Ok(out) }
+        let shape = Shape::new(&dims).map_err(|error| error.named(op))?;
+        let out = source.pick(at, &index.along(at, &shape)?)?;
+        if self.rank() == 0 { out.reshape(&Shape::scalar())?.settled() } else { Ok(out) }
     }
 
-    /// This array with `src[…, i, …]` combined into position `index[…, i, …]` along `axis`.
+    /// This array with `src[…, i, …]` combined into position `index[…, i, …]` along `axis`. The source may be larger than
+    /// the index; what lies beyond is not used.
     ///
     /// # Errors
-    /// If ranks, sizes or dtypes do not fit, an index is negative or too large, or the device fails.
+    /// If ranks, sizes or dtypes do not fit, an index is negative or too large, devices differ, or the device fails.
     pub fn scatter(&self, op: ScatterOp, axis: isize, index: &Self, src: &Self) -> Result<Self> {
-        let (target, index, src) = (self.at_least_1d()?, index.at_least_1d()?, src.at_least_1d()?);
+        let target = self.at_least_1d()?;
+        let index = self.neighbor(index, op.name())?.at_least_1d()?;
+        let src = self.neighbor(src, op.name())?.at_least_1d()?;
         let at = target.check_index(op.name(), axis, &index, Some(&src))?;
-        if self.dtype != src.dtype {
-            return Err(Error::dtype(
-                op.name(),
-                "a source of the tensor's dtype",
-                format!("{} for {}", src.dtype, self.dtype),
-            ));
-        }
-        if self.dtype == DType::Bool && matches!(op, ScatterOp::Add | ScatterOp::Mul) {
-            return Err(Error::dtype(op.name(), "a number dtype", "bool"));
-        }
-        if index.numel() == 0 {
-            return Ok(self.clone());
-        }
+        self.check_source(op, &src)?;
+        target.check_range(op.name(), at, &index)?;
         let mut part = src;
         for (axis, &size) in index.dims().iter().enumerate() {
             part = part.narrow(axis as isize, 0, size)?;
         }
-        let (index, src) = (index.cast(DType::I64)?.held()?, part.held()?);
-        let (mut buffer, layout) = target.copied()?;
+        target.place(op, at, &index, &part)?.reshape(self.shape())?.settled()
+    }
+
+    /// [`scatter`](Self::scatter) without the checks, of a source of the index's shape.
+    fn place(&self, op: ScatterOp, at: usize, index: &Self, src: &Self) -> Result<Self> {
+        if index.numel() == 0 {
+            return Ok(self.clone());
+        }
+        let (index, src) = (index.cast(DType::I64)?.held()?, src.held()?);
+        let (mut buffer, layout) = self.copied()?;
         let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
         self.backend.scatter(op, at, index.view(), src.view(), out)?;
         Self::from_buffer(self.backend.clone(), buffer, self.shape().clone(), self.dtype)
@@ -87,21 +93,19 @@ impl<B: Backend> Array<B> {
     /// count from the back.
     ///
     /// # Errors
-    /// If shapes or dtypes do not fit, an index is too large, or the device fails.
+    /// If shapes or dtypes do not fit, an index is out of range, devices differ, or the device fails.
     pub fn index_scatter(&self, op: ScatterOp, axis: isize, index: &Self, src: &Self) -> Result<Self> {
         let at = self.shape().axis(axis, op.name())?;
-        if index.rank() > 1 {
-            return Err(Error::shape(op.name(), "a vector of indices", format!("shape {}", index.shape())));
-        }
-        let (target, src) = (self.at_least_1d()?, src.at_least_1d()?);
-        let index = index.at_least_1d()?.non_negative(target.dims()[at], op.name())?;
+        let (target, src) = (self.at_least_1d()?, self.neighbor(src, op.name())?.at_least_1d()?);
+        let index = target.slice_numbers(op.name(), at, index)?;
+        self.check_source(op, &src)?;
         let mut dims = Dims::from_slice(target.dims());
         dims[at] = index.numel();
-        let shape = Shape::new(&dims)?;
+        let shape = Shape::new(&dims).map_err(|error| error.named(op.name()))?;
         if *src.shape() != shape {
             return Err(Error::shape(op.name(), format!("a source of shape {shape}"), format!("{}", src.shape())));
         }
-        target.scatter(op, at as isize, &index.along(at, &shape)?, &src)?.reshape(self.shape())
+        target.place(op, at, &index.along(at, &shape)?, &src)?.reshape(self.shape())?.settled()
     }
 
     /// Arrays joined along an axis. Dtypes promote; empty vectors are skipped.
@@ -119,6 +123,7 @@ impl<B: Backend> Array<B> {
         let dtype = crate::result_type(parts.iter().map(|part| (part.dtype, part.rank())), []);
         let real: Vec<&Self> = parts.iter().copied().filter(|part| *part.shape() != [0]).collect();
         let Some(&model) = real.first() else {
+            first.shape().axis(axis, "cat")?;
             return first.cast(dtype);
         };
         let at = model.shape().axis(axis, "cat")?;
@@ -131,11 +136,12 @@ impl<B: Backend> Array<B> {
             if !fits {
                 return Err(Error::shape(
                     "cat",
-                    format!("sizes equal to {} but along axis {at}", model.shape()),
+                    format!("shapes equal to {} but along axis {at}", model.shape()),
                     format!("{} as tensor number {number}", part.shape()),
                 ));
             }
-            dims[at] += part.dims()[at];
+            // Constants take no memory, so sizes may add up to more than a number holds; no shape is as large as that.
+            dims[at] = dims[at].saturating_add(part.dims()[at]);
         }
         let shape = Shape::new(&dims).map_err(|error| error.named("cat"))?;
         if shape.numel() == 0 {
@@ -158,15 +164,30 @@ impl<B: Backend> Array<B> {
     /// or a diagonal; `values` broadcasts to the view's shape and is converted to the array's dtype.
     ///
     /// # Errors
-    /// If the values do not fit the view, devices differ, or the device fails.
+    /// If the values do not fit the view, the view has an element twice or lies outside the array, devices differ, or the
+    /// device fails.
     pub fn assign(&self, view: impl FnOnce(&Layout) -> Result<Layout>, values: &Self) -> Result<Self> {
-        self.same_device(values, "assign")?;
         let whole = Layout::contiguous(self.shape().clone());
         let place = view(&whole)?;
-        let values = values.cast(self.dtype)?;
+        let values = self.neighbor(values, "assign")?.cast(self.dtype)?;
         let values = values.expand(place.shape()).map_err(|error| error.named("assign"))?;
-        if place.numel() == 0 {
+        let Some((_, last)) = place.bounds() else {
             return Ok(self.clone());
+        };
+        if last >= self.numel() {
+            return Err(Error::index(
+                "assign",
+                format!("a view within the {} elements of the tensor", self.numel()),
+                format!("one that reaches element {last}"),
+            ));
+        }
+        if place.overlaps() {
+            return Err(Error::shape(
+                "assign",
+                "a view that has each element once",
+                format!("shape {} with strides {:?}", place.shape(), place.strides()),
+            )
+            .hint("an expanded or unfolded view has one element at several places; assign before expanding"));
         }
         let (mut buffer, _) = self.copied()?;
         values.copy_into(&mut buffer, &place)?;
@@ -202,10 +223,11 @@ impl<B: Backend> Array<B> {
         if mask.dtype != DType::Bool {
             return Err(Error::dtype("masked_select", "a mask of dtype bool", mask.dtype.name()));
         }
+        let mask = self.neighbor(mask, "masked_select")?;
         let shape = self.shape().broadcast(mask.shape(), "masked_select")?;
         let index = mask.expand(&shape)?.mask_indices()?;
         let flat = self.expand(&shape)?.reshape(&Shape::new([shape.numel()])?)?;
-        flat.gather(0, &index)
+        flat.pick(0, &index)
     }
 
     /// The row-major numbers of all elements that are not zero, as a vector of `I64`.
@@ -227,7 +249,7 @@ impl<B: Backend> Array<B> {
         let place = Self::ternary(TernaryOp::Where, &flat, &rank.sub(1)?, count)?;
         let numbers = Self::arange(&self.backend, 0, numel, 1, DType::I64)?;
         let room = Self::full(&self.backend, 0, &Shape::new([count as usize + 1])?, DType::I64);
-        room.scatter(ScatterOp::Set, 0, &place, &numbers)?.narrow(0, 0, count as usize)
+        room.place(ScatterOp::Set, 0, &place, &numbers)?.narrow(0, 0, count as usize)
     }
 
     /// A vector of indices along `axis` of `shape`, repeated without memory along all other axes.
@@ -240,52 +262,101 @@ impl<B: Backend> Array<B> {
     /// Indices with the negative ones counted from the back of an axis of this size.
     ///
     /// # Errors
-    /// If the array has no integer dtype.
+    /// If the array has no integer dtype, an index is out of range, or the device fails.
     pub fn non_negative(&self, size: usize, op: &'static str) -> Result<Self> {
         require_index(op, self)?;
-        if self.numel() == 0 || self.int_range()?.0 >= 0 {
+        if self.numel() == 0 {
             return Ok(self.clone());
         }
-        let negative = Self::compare(CompareOp::Lt, self, 0)?;
+        let (low, high) = self.int_range()?;
+        let bound = size as i64;
+        if low < -bound || high >= bound {
+            let wrong = if low < -bound { low } else { high };
+            let expected = if size == 0 {
+                "no index for an axis of size 0".to_owned()
+            } else {
+                format!("indices from {} to {}", -bound, bound - 1)
+            };
+            return Err(Error::index(op, expected, wrong.to_string()));
+        }
+        if low >= 0 {
+            return Ok(self.clone());
+        }
         let wide = self.cast(DType::I64)?;
+        let negative = Self::compare(CompareOp::Lt, &wide, 0)?;
         Self::ternary(TernaryOp::Where, &negative, &wide.add(size)?, &wide)
+    }
+
+    /// The vector of indices of whole slices along an axis of this array, on its device, checked and none negative.
+    fn slice_numbers(&self, op: &'static str, at: usize, index: &Self) -> Result<Self> {
+        if index.rank() > 1 {
+            return Err(Error::shape(op, "a vector of indices", format!("shape {}", index.shape())));
+        }
+        self.neighbor(index, op)?.at_least_1d()?.non_negative(self.dims()[at], op)
     }
 
     fn at_least_1d(&self) -> Result<Self> {
         if self.rank() == 0 { self.unsqueeze(0) } else { Ok(self.clone()) }
     }
 
-    /// What gather and scatter ask of an index; gives the axis.
+    /// What gather and scatter ask of an index's dtype and shape; gives the axis.
     fn check_index(&self, op: &'static str, axis: isize, index: &Self, src: Option<&Self>) -> Result<usize> {
-        self.same_device(index, op)?;
         require_index(op, index)?;
         let at = self.shape().axis(axis, op)?;
-        if index.rank() != self.rank() || src.is_some_and(|src| src.rank() != self.rank()) {
-            return Err(Error::shape(op, format!("an index with {} axes", self.rank()), format!("{}", index.shape())));
+        for (what, part) in [("an index", Some(index)), ("a source", src)] {
+            if let Some(part) = part
+                && part.rank() != self.rank()
+            {
+                return Err(Error::shape(
+                    op,
+                    format!("{what} with as many axes as the tensor of shape {}", self.shape()),
+                    format!("{}", part.shape()),
+                ));
+            }
         }
         for (axis, &size) in index.dims().iter().enumerate() {
             let room = if axis == at { usize::MAX } else { self.dims()[axis] };
             let room = src.map_or(room, |src| room.min(src.dims()[axis]));
             if size > room {
+                let source = src.map_or(String::new(), |src| format!(" and a source of shape {}", src.shape()));
                 return Err(Error::shape(
                     op,
-                    format!("an index of at most {room} along axis {axis}"),
-                    format!("shape {} for a tensor of shape {}", index.shape(), self.shape()),
+                    format!("an index of size {room} at most along axis {axis}"),
+                    format!("{} for a tensor of shape {}{source}", index.shape(), self.shape()),
                 ));
             }
         }
-        if let Some(src) = src {
-            self.same_device(src, op)?;
-        }
-        if index.numel() > 0 {
-            let (low, high) = index.int_range()?;
-            let size = self.dims()[at];
-            if low < 0 || high >= size as i64 {
-                let wrong = if low < 0 { low } else { high };
-                return Err(Error::index(op, format!("indices within axis {at} of size {size}"), wrong.to_string()));
-            }
-        }
         Ok(at)
+    }
+
+    /// Refuses indices outside an axis.
+    fn check_range(&self, op: &'static str, at: usize, index: &Self) -> Result<()> {
+        if index.numel() == 0 {
+            return Ok(());
+        }
+        let (low, high) = index.int_range()?;
+        let size = self.dims()[at];
+        if low >= 0 && high < size as i64 {
+            return Ok(());
+        }
+        let wrong = if low < 0 { low } else { high };
+        Err(Error::index(op, format!("indices within axis {at} of size {size}"), wrong.to_string()))
+    }
+
+    /// What scatters ask of the source's dtype.
+    fn check_source(&self, op: ScatterOp, src: &Self) -> Result<()> {
+        if self.dtype != src.dtype {
+            return Err(Error::dtype(
+                op.name(),
+                format!("a source of the tensor's dtype {}", self.dtype),
+                src.dtype.name(),
+            )
+            .hint("convert it with .to(dtype)"));
+        }
+        if self.dtype == DType::Bool && matches!(op, ScatterOp::Add | ScatterOp::Mul) {
+            return Err(Error::dtype(op.name(), Takes::Number.expected(), "bool"));
+        }
+        Ok(())
     }
 
     /// A new buffer with this array's elements, which nobody else holds.
@@ -323,5 +394,5 @@ fn require_index<B: Backend>(op: &'static str, index: &Array<B>) -> Result<()> {
     if index.dtype().is_int() {
         return Ok(());
     }
-    Err(Error::dtype(op, "an index of an integer dtype", index.dtype().name()))
+    Err(Error::dtype(op, format!("an index of {}", Takes::Int.expected()), index.dtype().name()))
 }

@@ -11,7 +11,7 @@
 
 use super::{Array, Arrays, Run, Storage};
 use crate::backend::{Input, View, ViewMut};
-use crate::program::{MAX_INPUTS, MAX_OUTPUTS, Program, Reg};
+use crate::program::{MAX_INPUTS, MAX_OUTPUTS, Op, Program, Reg};
 use crate::{Backend, DType, Layout, Result, Shape};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The most instructions that may pend.
 pub(crate) const MAX_PENDING: usize = 32;
+
+/// The instructions that rounding to a storage type takes.
+const ROUNDING: usize = 2;
 
 /// Whether pointwise operations may wait to be fused: unless `GRADIX_EAGER=1` is set.
 pub fn fusion_enabled() -> bool {
@@ -58,15 +61,16 @@ impl<B: Backend> Lazy<B> {
 
     /// The dense result; runs the expression if it has not run.
     pub(super) fn force(self: &Arc<Self>, backend: &B) -> Result<B::Buffer> {
-        if let State::Done(buffer) = &*self.state() {
-            return Ok(buffer.clone());
-        }
-        let mut graph = Graph::collect(self);
-        graph.wanted(self);
-        graph.run(backend)?;
-        match &*self.state() {
-            State::Done(buffer) => Ok(buffer.clone()),
-            State::Pending(..) => unreachable!("running an expression keeps its value"),
+        loop {
+            if let State::Done(buffer) = &*self.state() {
+                return Ok(buffer.clone());
+            }
+            let mut graph = Graph::collect(self);
+            // Another thread may have run it in between; then there is nothing to collect.
+            if !graph.nodes.is_empty() {
+                graph.wanted(self);
+                graph.run(backend)?;
+            }
         }
     }
 }
@@ -82,6 +86,13 @@ pub(super) fn run<B: Backend>(backend: &B, program: Program, shape: Shape, opera
         let inputs: SmallVec<[Input<'_, B>; 3]> = held.iter().map(|held| Input::View(held.view())).collect();
         let (buffer, _) = backend.run_new(&program, &shape, &inputs)?;
         return Array::from_buffer(backend.clone(), buffer, shape, dtype);
+    }
+    for operand in &operands {
+        // Another view of a pending result must be in memory to be read. It runs now: a chain of such views that all wait
+        // would have no bound, and running or dropping it would recurse as deep as it is long.
+        if fusible(operand).is_none() {
+            operand.force()?;
+        }
     }
     let (mut instructions, mut inputs) = size(&program, &operands);
     if instructions > MAX_PENDING || inputs > MAX_INPUTS {
@@ -108,7 +119,10 @@ pub(super) fn run<B: Backend>(backend: &B, program: Program, shape: Shape, opera
 
 /// Instructions and inputs of a program with everything that pends below it.
 fn size<B: Backend>(program: &Program, operands: &Arrays<B>) -> (usize, usize) {
-    let mut instructions = program.insts().len() - operands.len();
+    // At least one, so that every level of a chain counts. Storage types are rounded between expressions.
+    let own = (program.insts().len() - operands.len()).max(1);
+    let dtype = program.dtype(program.outputs()[0]);
+    let mut instructions = own + if dtype.compute() == dtype { 0 } else { ROUNDING };
     let mut inputs = 0;
     for operand in operands {
         match fusible(operand) {
@@ -156,7 +170,8 @@ pub(super) fn prologue<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
             .nodes
             .iter()
             .any(|node| !Arc::ptr_eq(&node.lazy, lazy) && node.lazy.consumed.swap(true, Ordering::Relaxed));
-        if !again {
+        // Without nodes another thread has just run it.
+        if !again && !graph.nodes.is_empty() {
             let mut fused = graph.fuse(&operand.backend)?;
             let root = fused.registers[graph.nodes.len() - 1];
             fused.program.output(root);
@@ -247,7 +262,7 @@ impl<B: Backend> Graph<B> {
                 });
             }
             let results = fused.program.append(&node.program, &operands);
-            fused.registers.push(results[0]);
+            fused.registers.push(round(&mut fused.program, results[0]));
         }
         Ok(fused)
     }
@@ -285,6 +300,18 @@ impl<B: Backend> Graph<B> {
         }
         Ok(())
     }
+}
+
+/// The value as memory would hold it. Within a program f16 and bf16 keep the precision they are computed in, but a result
+/// must not depend on what was fused: `x == max(x)` has to find the maximum whether x was in memory or not.
+fn round(program: &mut Program, result: Reg) -> Reg {
+    let dtype = program.dtype(result);
+    let exact = matches!(program.insts()[result.index()].op, Op::Input(_) | Op::Scalar(_) | Op::Cast(_));
+    if exact || dtype.compute() == dtype {
+        return result;
+    }
+    let wide = program.cast(result, dtype.compute());
+    program.cast(wide, dtype)
 }
 
 impl<B: Backend> FusedGraph<B> {

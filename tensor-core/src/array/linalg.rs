@@ -65,12 +65,6 @@ impl<B: Backend> Array<B> {
         if other.rank() == 1 {
             dims.pop();
         }
-        let product = product.reshape(&Shape::new(&dims)?)?;
-        // A product of two vectors is a scalar, which cheap devices keep on the host.
-        if product.rank() == 0 && self.backend.reads_are_free() {
-            let value = product.first()?;
-            return Ok(Self::constant_of(self.backend.clone(), value, Shape::scalar(), self.dtype));
-        }
-        Ok(product)
+        product.reshape(&Shape::new(&dims)?)?.settled()
     }
 }

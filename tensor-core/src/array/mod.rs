@@ -27,7 +27,7 @@ pub use lazy::fusion_enabled;
 pub use pointwise::Operand;
 
 use crate::backend::{Input, View, ViewMut};
-use crate::{Backend, DType, Element, Error, Layout, Program, Result, Scalar, Shape};
+use crate::{Backend, DType, Element, Error, ErrorKind, Layout, Program, Result, Scalar, Shape};
 use lazy::Lazy;
 use smallvec::SmallVec;
 use std::fmt;
@@ -159,6 +159,15 @@ impl<B: Backend> Array<B> {
         Ok(Self { backend, dtype, layout: Layout::contiguous(shape), storage: Storage::Buffer(buffer) })
     }
 
+    /// The array itself, but a 0-d one is read where that costs nothing: cheap devices keep scalars on the host.
+    fn settled(self) -> Result<Self> {
+        if self.rank() > 0 || self.constant().is_some() || !self.backend.reads_are_free() {
+            return Ok(self);
+        }
+        let value = self.first()?;
+        Ok(Self::constant_of(self.backend, value, Shape::scalar(), self.dtype))
+    }
+
     /// Copies elements in row-major order to the device.
     ///
     /// # Errors
@@ -198,10 +207,10 @@ impl<B: Backend> Array<B> {
     /// The elements' bytes in row-major order and the machine's byte order.
     ///
     /// # Errors
-    /// If the device, or work submitted before, fails.
+    /// If the host has no memory left, or the device, or work submitted before, fails.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let size = self.dtype.size();
-        let mut bytes = vec![0; self.numel() * size];
+        let mut bytes = host_bytes(self.numel() * size)?;
         if let Storage::Const(value) = self.storage {
             if !bytes.is_empty() {
                 value.write(self.dtype, &mut bytes);
@@ -348,20 +357,48 @@ impl<B: Backend> Array<B> {
         Self { backend: self.backend.clone(), dtype: self.dtype, layout, storage: self.storage.clone() }
     }
 
+    /// Whether it is a 0-d constant, which is at home on every device.
+    fn is_free(&self) -> bool {
+        self.rank() == 0 && self.constant().is_some()
+    }
+
+    /// Another operand of an operation that runs on this array's device. A 0-d constant is brought there.
+    fn neighbor(&self, other: &Self, op: &'static str) -> Result<Self> {
+        if self.backend != other.backend && !other.is_free() {
+            return Err(self.devices_differ(other, op));
+        }
+        let mut other = other.clone();
+        other.backend = self.backend.clone();
+        Ok(other)
+    }
+
     /// Refuses operands of different devices. A 0-d constant may meet any device.
     fn same_device(&self, other: &Self, op: &'static str) -> Result<()> {
-        let free = |array: &Self| array.rank() == 0 && array.constant().is_some();
-        if self.backend == other.backend || free(self) || free(other) {
+        if self.backend == other.backend || self.is_free() || other.is_free() {
             return Ok(());
         }
-        Err(Error::misuse(
+        Err(self.devices_differ(other, op))
+    }
+
+    fn devices_differ(&self, other: &Self, op: &'static str) -> Error {
+        Error::misuse(
             crate::About::Device,
             op,
             "tensors on one device",
             format!("{} and {}", self.backend.label(), other.backend.label()),
         )
-        .hint("move one of them with .to(&device)"))
+        .hint("move one of them with .to(&device)")
     }
+}
+
+/// Zeroed memory of the host. A constant of any shape takes no memory, so its elements may not fit.
+fn host_bytes(count: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(count)
+        .map_err(|_full| Error::new(ErrorKind::OutOfMemory { device: "the host".to_owned(), bytes: count }))?;
+    bytes.resize(count, 0);
+    Ok(bytes)
 }
 
 /// Helpers that every backend gets.

@@ -99,7 +99,7 @@ impl<'a, B: Backend> Builder<'a, B> {
                     if array.shape() != &shape {
                         shape = shape.broadcast(array.shape(), op)?;
                     }
-                    if held.rank() == 0 && array.rank() > 0 {
+                    if held.is_free() && !array.is_free() {
                         // A free scalar goes where the others are.
                         first = Some(array);
                     }
@@ -157,7 +157,8 @@ impl<B: Backend> Array<B> {
         let mut registers: SmallVec<[Reg; 4]> = SmallVec::new();
         for (operand, (array, &dtype)) in operands.iter().zip(inputs.iter().zip(program.inputs())) {
             if array.dtype() != dtype {
-                return Err(Error::dtype(op, dtype.name(), array.dtype().name()));
+                return Err(Error::dtype(op, format!("an operand of dtype {dtype}"), array.dtype().name())
+                    .hint("convert it with .to(dtype)"));
             }
             registers.push(builder.operand(operand, dtype)?);
         }
@@ -180,7 +181,14 @@ impl<B: Backend> Array<B> {
     /// If the operation refuses the dtype, or the device fails.
     pub fn unary(&self, op: UnaryOp) -> Result<Self> {
         let row = op.row();
-        let dtype = if row.gives_bool { self.dtype } else { row.takes.operand(self.dtype, row.name)? };
+        if self.dtype == DType::Bool && op == UnaryOp::Sign {
+            return Ok(self.clone());
+        }
+        let dtype = if row.gives_bool { Ok(self.dtype) } else { row.takes.operand(self.dtype, row.name) };
+        let dtype = dtype.map_err(|error| match op {
+            UnaryOp::Neg if self.dtype == DType::Bool => error.hint("use ! or bitwise_not to invert a mask"),
+            _ => error,
+        })?;
         if dtype.is_int() && matches!(op, UnaryOp::Ceil | UnaryOp::Floor | UnaryOp::Round | UnaryOp::Trunc) {
             return Ok(self.clone());
         }
@@ -188,7 +196,7 @@ impl<B: Backend> Array<B> {
             && let Scalar::Float(value) = value.cast(dtype)
             && !row.gives_bool
         {
-            let value = Scalar::Float((row.float)(value)).cast(dtype);
+            let value = rounded((row.float)(value), dtype);
             return Ok(Self::constant_of(self.backend.clone(), value, self.shape().clone(), dtype));
         }
         let operand = Operand::Array(self);
@@ -224,13 +232,15 @@ impl<B: Backend> Array<B> {
             }
             Err(error) => return Err(error),
         };
+        let wide = wide_dtype(op, &a, &b, dtype);
         // Two numbers the host knows: the case of scalar code, where every nanosecond of overhead shows.
         if let (Some(Scalar::Float(x)), Some(Scalar::Float(y))) = (a.constant(dtype), b.constant(dtype))
             && a.rank() == 0
             && b.rank() == 0
             && op != BinaryOp::Pow
+            && wide.is_none()
         {
-            let value = Scalar::Float((op.row().float)(x, y)).cast(dtype);
+            let value = rounded((op.row().float)(x, y), dtype);
             let backend = match (&a, &b) {
                 (Operand::Array(x), Operand::Array(y)) => {
                     x.same_device(y, row.name)?;
@@ -251,8 +261,10 @@ impl<B: Backend> Array<B> {
             return Ok(result);
         }
         let mut builder = Builder::new(&[a, b], row.name)?;
-        let (x, y) = (builder.operand(&a, dtype)?, builder.operand(&b, dtype)?);
+        let run_in = wide.unwrap_or(dtype);
+        let (x, y) = (builder.operand(&a, run_in)?, builder.operand(&b, run_in)?);
         let result = builder.program.binary(op, x, y);
+        let result = builder.program.cast(result, dtype);
         builder.finish(result)
     }
 
@@ -395,6 +407,23 @@ impl<B: Backend> Array<B> {
     }
 }
 
+/// A float result as a kernel would store it: rounded to the dtype it is computed in, then to the dtype.
+fn rounded(value: f64, dtype: DType) -> Scalar {
+    Scalar::Float(value).cast(dtype.compute()).cast(dtype)
+}
+
+/// The dtype to compute arithmetic of a storage type and a scalar in where the storage type cannot hold the scalar: a small
+/// f16 times 65536 is an f16, though 65536 itself is not.
+fn wide_dtype<B: Backend>(op: BinaryOp, a: &Operand<'_, B>, b: &Operand<'_, B>, dtype: DType) -> Option<DType> {
+    let wide = dtype.compute();
+    let loses = |operand: &Operand<'_, B>| match *operand {
+        Operand::Scalar(value) => value.cast(dtype) != value.cast(wide),
+        Operand::Array(_) => false,
+    };
+    let arithmetic = matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div);
+    (wide != dtype && arithmetic && (loses(a) || loses(b))).then_some(wide)
+}
+
 /// What addition, multiplication and comparison of size mean for bools.
 fn of_bools(op: BinaryOp) -> BinaryOp {
     match op {
@@ -411,8 +440,9 @@ fn refuse_zero_divisor<B: Backend>(op: BinaryOp, divisor: &Operand<'_, B>, dtype
     }
     let has_zero = match (divisor.constant(dtype), divisor) {
         (Some(value), _) => !value.as_bool(),
+        // In the dtype of the division: 256 is no zero, but as a u8 it is.
         (None, Operand::Array(array)) if array.dtype().category() <= Category::Int => {
-            Array::compare(CompareOp::Eq, *array, 0)?.any_element()?
+            Array::compare(CompareOp::Eq, &array.cast(dtype)?, 0)?.any_element()?
         }
         (None, _) => false,
     };

@@ -2,6 +2,7 @@
 
 use super::{Array, lazy};
 use crate::backend::{ReduceOp, ReduceSpec, ScanOp, View, ViewMut};
+use crate::op::Takes;
 use crate::program::MAX_INPUTS;
 use crate::{Backend, DType, Error, Layout, Result, Scalar};
 use smallvec::SmallVec;
@@ -53,9 +54,13 @@ impl<B: Backend> Array<B> {
             };
             return Ok(Self::constant_of(self.backend.clone(), value.cast(dtype), kept, dtype));
         }
-        if let (true, Some(value)) = (count == 1, source.constant()) {
-            let value = if op.gives_index() { Scalar::Int(0) } else { value };
-            return Ok(Self::constant_of(self.backend.clone(), value, kept, dtype));
+        if count == 1 {
+            // Nothing meets anything: 0-d arrays and axes of size 1.
+            return if op.gives_index() {
+                Ok(Self::constant_of(self.backend.clone(), Scalar::Int(0), kept, dtype))
+            } else {
+                source.reshape(&kept)?.settled()
+            };
         }
         let fused = lazy::prologue(&source)?;
         let inputs: SmallVec<[View<'_, B>; MAX_INPUTS]> =
@@ -115,7 +120,7 @@ impl<B: Backend> Array<B> {
         let op = if log { "log_softmax" } else { "softmax" };
         let at = self.shape().axis(axis, op)?;
         if !self.dtype.is_float() {
-            return Err(Error::dtype(op, "a float dtype (f16, bf16, f32, f64)", self.dtype.name()));
+            return Err(Error::dtype(op, Takes::Float.expected(), self.dtype.name()));
         }
         if self.rank() == 0 {
             return self.reshape(&crate::Shape::new([1])?)?.softmax(0, log)?.reshape(self.shape());

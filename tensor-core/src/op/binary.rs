@@ -96,7 +96,7 @@ const WIDE: ((f64, f64), (f64, f64)) = ((-1e3, 1e3), (-1e3, 1e3));
 /// Every operation of two operands, in the order of [`BinaryOp`].
 pub static BINARY: [BinaryRow; 18] = {
     use BinaryOp::*;
-    use Takes::{Bits, Number};
+    use Takes::{Int, Number};
     [
         row(Add, "add", "a + b; integers wrap", Number, |a, b| a + b, |a, b, _| a.wrapping_add(b), WIDE, 1),
         row(Sub, "sub", "a − b; integers wrap", Number, |a, b| a - b, |a, b, _| a.wrapping_sub(b), WIDE, 1),
@@ -163,7 +163,7 @@ pub static BINARY: [BinaryRow; 18] = {
             Shl,
             "bitwise_left_shift",
             "a·2ᵇ, wrapping; 0 for shifts below 0 or beyond the width",
-            Bits,
+            Int,
             |a, _| a,
             |a, b, width| {
                 if (0..i64::from(width)).contains(&b) { a.wrapping_shl(b as u32) } else { 0 }
@@ -175,7 +175,7 @@ pub static BINARY: [BinaryRow; 18] = {
             Shr,
             "bitwise_right_shift",
             "⌊a / 2ᵇ⌋; shifts below 0 or beyond the width leave only the sign",
-            Bits,
+            Int,
             |a, _| a,
             |a, b, width| {
                 if (0..i64::from(width)).contains(&b) { a >> b } else { a >> 63 }

@@ -29,6 +29,8 @@ pub enum Takes {
     ToFloat,
     /// Integers and floats; bools are refused.
     Number,
+    /// Integers; bools and floats are refused.
+    Int,
     /// Bools and integers; floats are refused.
     Bits,
     /// Every dtype.
@@ -41,17 +43,28 @@ impl Takes {
     /// # Errors
     /// If the operation refuses the dtype; the sentence names those it takes.
     pub fn operand(self, dtype: DType, op: &'static str) -> Result<DType> {
-        let expected = match (self, dtype.category()) {
+        match (self, dtype.category()) {
             (Self::Any, _)
             | (Self::Float | Self::ToFloat, Category::Float)
             | (Self::Number, Category::Int | Category::Float)
-            | (Self::Bits, Category::Bool | Category::Int) => return Ok(dtype),
-            (Self::ToFloat, _) => return Ok(DType::DEFAULT_FLOAT),
-            (Self::Float, _) => "a float dtype (f16, bf16, f32, f64)",
-            (Self::Number, _) => "a number dtype (u8, i8, i16, i32, i64, f16, bf16, f32, f64)",
-            (Self::Bits, _) => "bool or an integer dtype (bool, u8, i8, i16, i32, i64)",
-        };
-        Err(Error::dtype(op, expected, dtype.name()))
+            | (Self::Int, Category::Int)
+            | (Self::Bits, Category::Bool | Category::Int) => Ok(dtype),
+            (Self::ToFloat, _) => Ok(DType::DEFAULT_FLOAT),
+            (Self::Float | Self::Number | Self::Int | Self::Bits, _) => {
+                Err(Error::dtype(op, self.expected(), dtype.name()))
+            }
+        }
+    }
+
+    /// The dtypes it takes, in words and by name, for error sentences.
+    pub const fn expected(self) -> &'static str {
+        match self {
+            Self::Float => "a float dtype (f16, bf16, f32, f64)",
+            Self::Number => "a number dtype (u8, i8, i16, i32, i64, f16, bf16, f32, f64)",
+            Self::Int => "an integer dtype (u8, i8, i16, i32, i64)",
+            Self::Bits => "bool or an integer dtype (bool, u8, i8, i16, i32, i64)",
+            Self::ToFloat | Self::Any => "any dtype",
+        }
     }
 
     /// Whether a kernel for this operation must exist in `dtype`.
@@ -60,6 +73,7 @@ impl Takes {
             Self::Any => true,
             Self::Float | Self::ToFloat => dtype.is_float(),
             Self::Number => dtype.category() != Category::Bool,
+            Self::Int => dtype.is_int(),
             Self::Bits => !dtype.is_float(),
         }
     }
