@@ -1,1 +1,36 @@
-//! To be written.
+//! Automatic gradients over any backend.
+//!
+//! [`Tensor`] is an array of `tensor_core` plus its place in a graph of recorded operations. [`Tensor::backward`] walks that
+//! graph and adds up gradients in the leaves; [`grad`] gives them back instead, and can be differentiated again.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `tensor` | the type |
+//! | `primitive` | the operations that have a gradient rule |
+//! | `rules` | the gradient table |
+//! | `graph`, `engine` | nodes, and walking them backwards |
+//! | `ops` | what tensors can do, written with primitives |
+//! | `function` | functions with a rule of the user's own |
+
+mod convert;
+mod dot;
+mod engine;
+mod function;
+mod graph;
+mod misuse;
+mod mode;
+mod operand;
+mod ops;
+mod primitive;
+mod print;
+mod rules;
+mod tensor;
+
+pub use convert::{Literal, Nested};
+pub use engine::{Options, grad};
+pub use function::{Context, Function, apply_function, with_gradient};
+pub use misuse::attempt;
+pub use mode::{enable_grad, is_grad_enabled, no_grad, with_grad};
+pub use operand::Operand;
+pub use ops::{Generator, Target, manual_seed};
+pub use tensor::{HookHandle, Tensor};

@@ -1,0 +1,142 @@
+//! Picking and placing elements.
+
+use crate::misuse::ok;
+use crate::operand::Operand;
+use crate::primitive::{Primitive, ViewOp, apply, apply1};
+use crate::tensor::Tensor;
+use tensor_core::{Backend, DType, Error, Result, ScatterOp, Shape};
+
+impl<B: Backend> Tensor<B> {
+    pub(crate) fn try_gather(&self, axis: isize, index: &Self) -> Result<Self> {
+        apply1(Primitive::Gather(axis, index.array(), self.checked_shape()), self)
+    }
+
+    /// `out[…, i, …] = self[…, index[…, i, …], …]`, the index standing at `axis`; it has as many axes as the tensor.
+    ///
+    /// # Panics
+    /// If the index does not fit, is negative or too large, or has no integer dtype.
+    #[track_caller]
+    #[must_use]
+    pub fn gather(&self, axis: isize, index: &Self) -> Self {
+        ok(self.try_gather(axis, index))
+    }
+
+    /// [`gather`](Self::gather) whose index broadcasts against the tensor along the other axes.
+    ///
+    /// # Panics
+    /// As [`gather`](Self::gather), and if the ranks differ.
+    #[track_caller]
+    #[must_use]
+    pub fn take_along(&self, index: &Self, axis: isize) -> Self {
+        let (own, other) = (self.checked_shape(), index.checked_shape());
+        let at = ok(own.axis(axis, "take_along"));
+        if own.rank() != other.rank() {
+            ok(Err(Error::shape("take_along", format!("an index with {} axes", own.rank()), other.to_string())))
+        }
+        if own.rank() == 0 {
+            return self.gather(axis, index);
+        }
+        let with = |shape: &Shape, size: usize| {
+            let mut dims = shape.dims().to_vec();
+            dims[at] = size;
+            Shape::new(&dims)
+        };
+        let common = ok(with(&own, 1).and_then(|own| own.broadcast(&with(&other, 1)?, "take_along")));
+        let source = self.expand_to(&ok(with(&common, own.dims()[at])));
+        let index = index.expand_to(&ok(with(&common, other.dims()[at])));
+        source.gather(axis, &index)
+    }
+
+    /// This tensor with `src[…, i, …]` at position `index[…, i, …]` along `axis`. Where several meet, the last stays.
+    ///
+    /// # Panics
+    /// If shapes or dtypes do not fit, or an index is negative or too large.
+    #[track_caller]
+    #[must_use]
+    pub fn scatter(&self, axis: isize, index: &Self, src: &Self) -> Self {
+        ok(self.try_scatter(ScatterOp::Set, axis, index, src))
+    }
+
+    /// This tensor with `src[…, i, …]` added to position `index[…, i, …]` along `axis`.
+    ///
+    /// # Panics
+    /// If shapes or dtypes do not fit, or an index is negative or too large.
+    #[track_caller]
+    #[must_use]
+    pub fn scatter_add(&self, axis: isize, index: &Self, src: &Self) -> Self {
+        ok(self.try_scatter(ScatterOp::Add, axis, index, src))
+    }
+
+    fn try_scatter(&self, op: ScatterOp, axis: isize, index: &Self, src: &Self) -> Result<Self> {
+        // Only the part of the source that the index covers takes part; what is left out must get no gradient.
+        let mut part = src.clone();
+        if src.rank() == index.rank() {
+            for (axis, (&size, held)) in index.shape().iter().zip(src.shape()).enumerate() {
+                if size < held {
+                    part = part.narrow(axis as isize, 0, size);
+                }
+            }
+        }
+        apply(Primitive::Scatter(op, axis, index.array()), &[Operand::Ref(self), Operand::Ref(&part)])
+    }
+
+    /// Whole slices along an axis in the order of a vector of indices; negative ones count from the back.
+    ///
+    /// # Panics
+    /// If the index is no integer vector, or an index does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn index_select(&self, axis: isize, index: &Self) -> Self {
+        ok(apply1(Primitive::IndexSelect(axis, index.array(), self.checked_shape()), self))
+    }
+
+    /// This tensor with slices of `src` added at the places of a vector of indices.
+    ///
+    /// # Panics
+    /// If shapes or dtypes do not fit, or an index does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn index_add(&self, axis: isize, index: &Self, src: &Self) -> Self {
+        let primitive = Primitive::IndexScatter(ScatterOp::Add, axis, index.array());
+        ok(apply(primitive, &[Operand::Ref(self), Operand::Ref(src)]))
+    }
+
+    /// This tensor with its slices at the places of a vector of indices replaced by those of `src`.
+    ///
+    /// # Panics
+    /// If shapes or dtypes do not fit, or an index does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn index_copy(&self, axis: isize, index: &Self, src: &Self) -> Self {
+        let primitive = Primitive::IndexScatter(ScatterOp::Set, axis, index.array());
+        ok(apply(primitive, &[Operand::Ref(self), Operand::Ref(src)]))
+    }
+
+    /// The elements at which a mask of bools holds, as a vector.
+    ///
+    /// # Panics
+    /// If the mask is no bool, or shapes do not broadcast.
+    #[track_caller]
+    #[must_use]
+    pub fn masked_select(&self, mask: &Self) -> Self {
+        if mask.dtype() != DType::Bool {
+            ok(Err(Error::dtype("masked_select", "a mask of dtype bool", mask.dtype().name())))
+        }
+        let shape = ok(self.checked_shape().broadcast(&mask.checked_shape(), "masked_select"));
+        let index = Self::from_array(ok(mask.expand_to(&shape).array().mask_indices()));
+        self.expand_to(&shape).flatten().gather(0, &index)
+    }
+
+    /// The positions of all elements that are not 0, one a row: shape `[count, rank]`.
+    #[track_caller]
+    #[must_use]
+    pub fn nonzero(&self) -> Self {
+        Self::from_array(ok(self.array().nonzero()))
+    }
+
+    /// This tensor with a view of it replaced by values, which broadcast.
+    #[track_caller]
+    pub(crate) fn assigned(&self, views: Vec<ViewOp>, values: &Self) -> Self {
+        ok(apply(Primitive::Assign(views), &[Operand::Ref(self), Operand::Ref(values)]))
+    }
+}

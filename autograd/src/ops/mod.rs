@@ -1,0 +1,63 @@
+//! What tensors can do, by kind.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `operators.rs` | `+ - * / % & \| ^ << >> ! -` and their assigning forms |
+//! | `pointwise.rs` | element by element: functions, comparisons, conversions |
+//! | `reduce.rs` | along axes: sums, extremes, statistics, scans, sort, softmax |
+//! | `shape.rs` | views, joining and splitting |
+//! | `index.rs` | picking and placing elements |
+//! | `linalg.rs` | matrix products |
+//! | `create.rs` | constructors and random numbers |
+//! | `inplace.rs` | the methods with a trailing underscore |
+
+mod create;
+mod index;
+mod inplace;
+mod linalg;
+mod operators;
+mod pointwise;
+mod reduce;
+mod shape;
+
+pub use create::{Generator, manual_seed};
+pub use pointwise::Target;
+
+use crate::misuse::ok;
+use crate::operand::Operand;
+use crate::primitive::{Primitive, apply};
+use crate::tensor::Tensor;
+use tensor_core::op::BinaryOp;
+use tensor_core::{Backend, Error, Result};
+
+/// A recorded operation of two operands, one of which must be a tensor.
+pub(crate) fn try_binary<B: Backend>(op: BinaryOp, a: Operand<'_, B>, b: Operand<'_, B>) -> Result<Tensor<B>> {
+    if a.tensor().is_none() && b.tensor().is_none() {
+        return Err(Error::value(op.name(), "at least one tensor", "two scalars"));
+    }
+    apply(Primitive::Binary(op), &[a, b])
+}
+
+#[track_caller]
+pub(crate) fn binary<B: Backend>(op: BinaryOp, a: Operand<'_, B>, b: Operand<'_, B>) -> Tensor<B> {
+    ok(try_binary(op, a, b))
+}
+
+#[track_caller]
+pub(crate) fn add_operands<B: Backend>(a: Operand<'_, B>, b: Operand<'_, B>) -> Tensor<B> {
+    binary(BinaryOp::Add, a, b)
+}
+
+/// `a − b`, also of two scalars, for rules whose operands may both be scalars.
+#[track_caller]
+pub(crate) fn sub_operands<'a, B: Backend>(a: Operand<'a, B>, b: Operand<'a, B>) -> Operand<'a, B> {
+    match (&a, &b) {
+        (Operand::Scalar(a), Operand::Scalar(b)) => Operand::Scalar((a.as_f64() - b.as_f64()).into()),
+        _ => Operand::Own(binary(BinaryOp::Sub, a, b)),
+    }
+}
+
+#[track_caller]
+pub(crate) fn pow_operands<B: Backend>(a: Operand<'_, B>, b: Operand<'_, B>) -> Tensor<B> {
+    binary(BinaryOp::Pow, a, b)
+}

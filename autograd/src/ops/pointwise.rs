@@ -1,0 +1,423 @@
+//! Element by element: functions, comparisons, conversions. Every method is a row of `tensor_core`'s op tables.
+
+use super::binary;
+use crate::misuse::ok;
+use crate::operand::Operand;
+use crate::primitive::{Primitive, apply, apply1};
+use crate::tensor::Tensor;
+use tensor_core::op::{BinaryOp, CompareOp, TernaryOp, UnaryOp};
+use tensor_core::{Array, Backend, DType, Result, Scalar};
+
+macro_rules! unary {
+    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {
+        impl<B: Backend> Tensor<B> {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                #[must_use]
+                pub fn $name(&self) -> Self {
+                    ok(apply1(Primitive::Unary(UnaryOp::$op), self))
+                }
+            )*
+        }
+    };
+}
+
+unary! {
+    /// The absolute value. Gradient: the sign of `x`, 0 at 0.
+    abs => Abs;
+    /// −1, 0 or 1; 0 for NaN. Gradient: 0.
+    sign => Sign;
+    /// The next integer above. Gradient: 0.
+    ceil => Ceil;
+    /// The next integer below. Gradient: 0.
+    floor => Floor;
+    /// The nearest integer, halves to even. Gradient: 0.
+    round => Round;
+    /// The fraction cut off. Gradient: 0.
+    trunc => Trunc;
+    /// The fraction, with the sign of `x`. Gradient: 1.
+    frac => Frac;
+    /// `1 / x`. Integers become floats.
+    reciprocal => Reciprocal;
+    /// The square root; NaN below 0. Integers become floats. Gradient: ∞ at 0.
+    sqrt => Sqrt;
+    /// `1 / √x`. Integers become floats.
+    rsqrt => Rsqrt;
+    /// `x²`.
+    square => Square;
+    /// `eˣ`. Integers become floats.
+    exp => Exp;
+    /// `2ˣ`. Integers become floats.
+    exp2 => Exp2;
+    /// `eˣ − 1`, exact near 0. Integers become floats.
+    expm1 => Expm1;
+    /// The natural logarithm. Integers become floats.
+    log => Log;
+    /// The logarithm to base 2. Integers become floats.
+    log2 => Log2;
+    /// The logarithm to base 10. Integers become floats.
+    log10 => Log10;
+    /// `ln(1 + x)`, exact near 0. Integers become floats.
+    log1p => Log1p;
+    /// The sine of `x` in radians. Integers become floats.
+    sin => Sin;
+    /// The cosine of `x` in radians. Integers become floats.
+    cos => Cos;
+    /// The tangent of `x` in radians. Integers become floats.
+    tan => Tan;
+    /// The inverse sine, in radians. Integers become floats.
+    asin => Asin;
+    /// The inverse cosine, in radians. Integers become floats.
+    acos => Acos;
+    /// The inverse tangent, in radians. Integers become floats.
+    atan => Atan;
+    /// The hyperbolic sine. Integers become floats.
+    sinh => Sinh;
+    /// The hyperbolic cosine. Integers become floats.
+    cosh => Cosh;
+    /// The hyperbolic tangent. Integers become floats.
+    tanh => Tanh;
+    /// The inverse hyperbolic sine. Integers become floats.
+    asinh => Asinh;
+    /// The inverse hyperbolic cosine. Integers become floats.
+    acosh => Acosh;
+    /// The inverse hyperbolic tangent. Integers become floats.
+    atanh => Atanh;
+    /// The error function. Integers become floats.
+    erf => Erf;
+    /// `1 − erf(x)`, exact in the tail. Integers become floats.
+    erfc => Erfc;
+    /// The logistic function `1 / (1 + e⁻ˣ)`. Integers become floats.
+    sigmoid => Sigmoid;
+    /// `x` above 0, else 0. Gradient: 0 at 0.
+    relu => Relu;
+    /// `x·Φ(x)` with the normal distribution's Φ.
+    gelu => Gelu;
+    /// The approximation of [`gelu`](Self::gelu) by tanh.
+    gelu_tanh => GeluTanh;
+    /// `x·sigmoid(x)`.
+    silu => Silu;
+    /// `ln(1 + eˣ)`; `x` itself above 20.
+    softplus => Softplus;
+    /// Every bit flipped; `not` of bools.
+    bitwise_not => BitNot;
+    /// Whether each element is NaN.
+    isnan => IsNan;
+    /// Whether each element is ±∞.
+    isinf => IsInf;
+    /// Whether each element is neither NaN nor ±∞.
+    isfinite => IsFinite;
+}
+
+macro_rules! binary {
+    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {
+        impl<B: Backend> Tensor<B> {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                #[must_use]
+                pub fn $name<'a>(&'a self, other: impl Into<Operand<'a, B>>) -> Self {
+                    binary(BinaryOp::$op, Operand::Ref(self), other.into())
+                }
+            )*
+        }
+    };
+}
+
+binary! {
+    /// `self + other`, broadcast and promoted; `or` of bools.
+    add => Add;
+    /// `self − other`, broadcast and promoted.
+    sub => Sub;
+    /// `self · other`, broadcast and promoted; `and` of bools.
+    mul => Mul;
+    /// `self / other`, broadcast; integers are divided as floats.
+    div => Div;
+    /// `⌊self / other⌋`. Gradient: 0.
+    floor_divide => FloorDiv;
+    /// `self / other` with the fraction cut off. Gradient: 0.
+    trunc_divide => TruncDiv;
+    /// What is left of `self / other`, with the sign of `other`.
+    remainder => Remainder;
+    /// What is left of `self / other`, with the sign of `self`.
+    fmod => Fmod;
+    /// `self` to the power of `other`.
+    pow => Pow;
+    /// The angle of the points `(other, self)`, in radians.
+    atan2 => Atan2;
+    /// `√(self² + other²)` without overflow.
+    hypot => Hypot;
+    /// The larger of both; NaN if either is. Gradient: half each where both are equal.
+    maximum => Maximum;
+    /// The smaller of both; NaN if either is. Gradient: half each where both are equal.
+    minimum => Minimum;
+    /// `and` of bools, or of every bit of integers.
+    bitwise_and => BitAnd;
+    /// `or` of bools, or of every bit of integers.
+    bitwise_or => BitOr;
+    /// Exclusive `or` of bools, or of every bit of integers.
+    bitwise_xor => BitXor;
+    /// `self · 2ᵒᵗʰᵉʳ` of integers; 0 for shifts below 0 or beyond the width.
+    bitwise_left_shift => Shl;
+    /// `⌊self / 2ᵒᵗʰᵉʳ⌋` of integers; shifts below 0 or beyond the width leave only the sign.
+    bitwise_right_shift => Shr;
+}
+
+macro_rules! compare {
+    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {
+        impl<B: Backend> Tensor<B> {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                #[must_use]
+                pub fn $name<'a>(&'a self, other: impl Into<Operand<'a, B>>) -> Self {
+                    compare(CompareOp::$op, self, &other.into())
+                }
+            )*
+        }
+    };
+}
+
+compare! {
+    /// Where `self = other`, as bools.
+    eq => Eq;
+    /// Where `self ≠ other`, as bools.
+    ne => Ne;
+    /// Where `self < other`, as bools.
+    lt => Lt;
+    /// Where `self ≤ other`, as bools.
+    le => Le;
+    /// Where `self > other`, as bools.
+    gt => Gt;
+    /// Where `self ≥ other`, as bools.
+    ge => Ge;
+}
+
+#[track_caller]
+fn compare<B: Backend>(op: CompareOp, a: &Tensor<B>, b: &Operand<'_, B>) -> Tensor<B> {
+    let a = a.array();
+    let result = match b {
+        Operand::Scalar(scalar) => Array::compare(op, &a, *scalar),
+        Operand::Ref(tensor) => Array::compare(op, &a, &tensor.array()),
+        Operand::Own(tensor) => Array::compare(op, &a, &tensor.array()),
+    };
+    Tensor::from_array(ok(result))
+}
+
+impl<B: Backend> Tensor<B> {
+    /// `self` to an integer power.
+    #[track_caller]
+    #[must_use]
+    pub fn powi(&self, exponent: i32) -> Self {
+        self.pow(exponent)
+    }
+
+    /// `self` to a float power.
+    #[track_caller]
+    #[must_use]
+    pub fn powf(&self, exponent: f64) -> Self {
+        self.pow(exponent)
+    }
+
+    /// `other / self`.
+    #[track_caller]
+    pub(crate) fn rev_div(&self, other: Operand<'_, B>) -> Self {
+        binary(BinaryOp::Div, other, Operand::Ref(self))
+    }
+
+    /// `⌊other / self⌋`.
+    #[track_caller]
+    pub(crate) fn rev_floor_divide(&self, other: Operand<'_, B>) -> Self {
+        binary(BinaryOp::FloorDiv, other, Operand::Ref(self))
+    }
+
+    pub(crate) fn try_add(&self, other: &Self) -> Result<Self> {
+        super::try_binary(BinaryOp::Add, Operand::Ref(self), Operand::Ref(other))
+    }
+
+    /// `a` where this tensor of bools holds, else `b`.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([-1.0_f32, 2.0]);
+    /// assert_eq!(x.gt(0).where_cond(&x, 0).to_vec::<f32>(), [0.0, 2.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the condition is no bool, or shapes do not broadcast.
+    #[track_caller]
+    #[must_use]
+    pub fn where_cond<'a>(&'a self, a: impl Into<Operand<'a, B>>, b: impl Into<Operand<'a, B>>) -> Self {
+        ok(apply(Primitive::Ternary(TernaryOp::Where), &[Operand::Ref(self), a.into(), b.into()]))
+    }
+
+    /// `self` where the mask holds, else `other`.
+    pub(crate) fn keep_where(&self, mask: &Self, other: &Self) -> Self {
+        mask.where_cond(self, other)
+    }
+
+    /// `value` where the mask of bools holds, else `self`.
+    ///
+    /// # Panics
+    /// If the mask is no bool, or shapes do not broadcast.
+    #[track_caller]
+    #[must_use]
+    pub fn masked_fill(&self, mask: &Self, value: impl Into<Scalar>) -> Self {
+        let value = value.into().cast(self.dtype());
+        ok(apply(
+            Primitive::Ternary(TernaryOp::Where),
+            &[Operand::Ref(mask), Operand::Scalar(value), Operand::Ref(self)],
+        )
+        .map_err(|error| error.named("masked_fill")))
+    }
+
+    /// Cut to the range from `low` to `high`, which are scalars or tensors. Gradient: with scalars 1 strictly inside and 0
+    /// elsewhere; with tensors as of [`maximum`](Self::maximum) and [`minimum`](Self::minimum).
+    ///
+    /// # Panics
+    /// If shapes do not broadcast, or the dtype is bool.
+    #[track_caller]
+    #[must_use]
+    pub fn clamp<'a>(&'a self, low: impl Into<Operand<'a, B>>, high: impl Into<Operand<'a, B>>) -> Self {
+        match (low.into(), high.into()) {
+            (Operand::Scalar(low), Operand::Scalar(high)) => ok(apply1(Primitive::Clamp(Some(low), Some(high)), self)),
+            (low, high) => {
+                let above = binary(BinaryOp::Maximum, Operand::Ref(self), low);
+                binary(BinaryOp::Minimum, Operand::Own(above), high)
+            }
+        }
+    }
+
+    /// At least `low`. Gradient: 1 above it, else 0.
+    #[track_caller]
+    #[must_use]
+    pub fn clamp_min(&self, low: impl Into<Scalar>) -> Self {
+        ok(apply1(Primitive::Clamp(Some(low.into()), None), self))
+    }
+
+    /// At most `high`. Gradient: 1 below it, else 0.
+    #[track_caller]
+    #[must_use]
+    pub fn clamp_max(&self, high: impl Into<Scalar>) -> Self {
+        ok(apply1(Primitive::Clamp(None, Some(high.into())), self))
+    }
+
+    /// `self + weight·(end − self)`.
+    ///
+    /// # Panics
+    /// If shapes do not broadcast, or the dtypes are no floats.
+    #[track_caller]
+    #[must_use]
+    pub fn lerp<'a>(&'a self, end: impl Into<Operand<'a, B>>, weight: impl Into<Operand<'a, B>>) -> Self {
+        ok(apply(Primitive::Ternary(TernaryOp::Lerp), &[Operand::Ref(self), end.into(), weight.into()]))
+    }
+
+    /// `self + value·a·b`.
+    #[track_caller]
+    #[must_use]
+    pub fn addcmul(&self, a: &Self, b: &Self, value: f64) -> Self {
+        if value == 1.0 { self + a * b } else { self + a * b * value }
+    }
+
+    /// `self + value·a/b`.
+    #[track_caller]
+    #[must_use]
+    pub fn addcdiv(&self, a: &Self, b: &Self, value: f64) -> Self {
+        if value == 1.0 { self + a / b } else { self + a / b * value }
+    }
+
+    /// `a and b` of the truth of every element: anything but 0 is true.
+    #[track_caller]
+    #[must_use]
+    pub fn logical_and(&self, other: &Self) -> Self {
+        self.truth().bitwise_and(&other.truth())
+    }
+
+    /// `a or b` of the truth of every element: anything but 0 is true.
+    #[track_caller]
+    #[must_use]
+    pub fn logical_or(&self, other: &Self) -> Self {
+        self.truth().bitwise_or(&other.truth())
+    }
+
+    /// Whether exactly one of both is true: anything but 0 is.
+    #[track_caller]
+    #[must_use]
+    pub fn logical_xor(&self, other: &Self) -> Self {
+        self.truth().bitwise_xor(&other.truth())
+    }
+
+    /// Whether each element is 0.
+    #[track_caller]
+    #[must_use]
+    pub fn logical_not(&self) -> Self {
+        self.truth().bitwise_not()
+    }
+
+    #[track_caller]
+    fn truth(&self) -> Self {
+        Self::from_array(ok(self.array().cast(DType::Bool)))
+    }
+
+    /// The values converted to another dtype: floats become integers by cutting off the fraction (out of range becomes the
+    /// nearest end, NaN becomes 0), integers wrap, anything but 0 is `true`. Differentiable between floats.
+    #[track_caller]
+    #[must_use]
+    pub fn to_dtype(&self, dtype: DType) -> Self {
+        ok(self.try_to_dtype(dtype))
+    }
+
+    pub(crate) fn try_to_dtype(&self, dtype: DType) -> Result<Self> {
+        if self.dtype() == dtype {
+            return Ok(self.clone());
+        }
+        apply1(Primitive::Cast(dtype), self)
+    }
+
+    /// The same values on another device. Differentiable.
+    ///
+    /// # Panics
+    /// If a device fails or has no memory left.
+    #[track_caller]
+    #[must_use]
+    pub fn to_device(&self, device: &B) -> Self {
+        let from = self.device();
+        if from == *device {
+            return self.clone();
+        }
+        ok(apply1(Primitive::ToDevice { to: device.clone(), from }, self))
+    }
+
+    /// Converted to a device or a dtype: `x.to(&gpu)`, `x.to(DType::F64)`.
+    #[track_caller]
+    #[must_use]
+    pub fn to<T: Into<Target<B>>>(&self, target: T) -> Self {
+        match target.into() {
+            Target::Device(device) => self.to_device(&device),
+            Target::DType(dtype) => self.to_dtype(dtype),
+        }
+    }
+}
+
+/// What [`Tensor::to`] converts to.
+#[derive(Clone, Debug)]
+pub enum Target<B: Backend> {
+    /// A device.
+    Device(B),
+    /// A dtype.
+    DType(DType),
+}
+
+impl<B: Backend> From<DType> for Target<B> {
+    fn from(dtype: DType) -> Self {
+        Self::DType(dtype)
+    }
+}
+
+impl<B: Backend> From<&B> for Target<B> {
+    fn from(device: &B) -> Self {
+        Self::Device(device.clone())
+    }
+}

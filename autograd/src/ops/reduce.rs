@@ -1,0 +1,506 @@
+//! Along axes: sums, extremes, statistics, scans, sort, softmax.
+//!
+//! Each reduction comes as `sum()` over all elements and `sum_dims(axes, keepdim)` over some; an axis below 0 counts from
+//! the back, an empty list means all.
+
+use crate::misuse::ok;
+use crate::operand::Operand;
+use crate::primitive::{Primitive, Reduction, Value, apply1, record};
+use crate::tensor::Tensor;
+use tensor_core::{Backend, DType, Dims, Error, ReduceOp, Result, ScanOp, Shape};
+
+impl<B: Backend> Tensor<B> {
+    /// Which axes are meant: all if none are named.
+    fn reduction(&self, axes: &[isize], keepdim: bool, op: &'static str) -> Result<Reduction> {
+        let shape = self.checked_shape();
+        let axes: Dims<isize> = match axes {
+            [] => (0..shape.rank() as isize).collect(),
+            named => shape.axes(named, op)?.iter().map(|&axis| axis as isize).collect(),
+        };
+        Ok(Reduction { axes, keepdim, shape })
+    }
+
+    fn try_sum(&self, axes: &[isize], keepdim: bool) -> Result<Self> {
+        apply1(Primitive::Sum(self.reduction(axes, keepdim, "sum")?), self)
+    }
+
+    /// The sum of all elements; integers and bools give `I64`.
+    #[track_caller]
+    #[must_use]
+    pub fn sum(&self) -> Self {
+        ok(self.try_sum(&[], false))
+    }
+
+    /// The sum along axes.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.sum_dims(&[0], false).to_vec::<f32>(), [4.0, 6.0]);
+    /// assert_eq!(x.sum_dims(&[-1], true).shape(), [2, 1]);
+    /// ```
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn sum_dims(&self, axes: &[isize], keepdim: bool) -> Self {
+        ok(self.try_sum(axes, keepdim))
+    }
+
+    /// The mean of all elements.
+    ///
+    /// # Panics
+    /// If the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn mean(&self) -> Self {
+        ok(self.try_mean(&[], false))
+    }
+
+    /// The mean along axes.
+    ///
+    /// # Panics
+    /// If the dtype is no float, or an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn mean_dims(&self, axes: &[isize], keepdim: bool) -> Self {
+        ok(self.try_mean(axes, keepdim))
+    }
+
+    fn require_float(&self, op: &'static str) -> Result<()> {
+        if self.dtype().is_float() {
+            return Ok(());
+        }
+        Err(Error::dtype(op, "a float dtype (f16, bf16, f32, f64)", self.dtype().name())
+            .hint("convert it first: .to(DType::F32)"))
+    }
+
+    /// How many elements go into one result.
+    fn reduced_count(&self, axes: &[isize], op: &'static str) -> Result<usize> {
+        let to = self.reduction(axes, false, op)?;
+        Ok(to.axes.iter().map(|&axis| to.shape.dims()[axis as usize]).product())
+    }
+
+    fn try_mean(&self, axes: &[isize], keepdim: bool) -> Result<Self> {
+        self.require_float("mean")?;
+        let count = self.reduced_count(axes, "mean")?;
+        let dtype = self.dtype();
+        // f16 sums overflow long before their means do.
+        let wide = self.try_to_dtype(dtype.compute())?;
+        let total = wide.try_sum(axes, keepdim).map_err(|error| error.named("mean"))?;
+        (total / count as f64).try_to_dtype(dtype)
+    }
+
+    /// The product of all elements; integers and bools give `I64`. The gradient is right where elements are 0 too.
+    #[track_caller]
+    #[must_use]
+    pub fn prod(&self) -> Self {
+        self.prod_dims(&[], false)
+    }
+
+    /// The product along axes.
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn prod_dims(&self, axes: &[isize], keepdim: bool) -> Self {
+        ok(self.reduction(axes, keepdim, "prod").and_then(|to| apply1(Primitive::Prod(to), self)))
+    }
+
+    /// The largest element; NaN if there is one. Gradient: shared evenly by all that are largest.
+    ///
+    /// # Panics
+    /// If there are no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn max(&self) -> Self {
+        self.amax(&[], false)
+    }
+
+    /// The smallest element; NaN if there is one. Gradient: shared evenly by all that are smallest.
+    ///
+    /// # Panics
+    /// If there are no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn min(&self) -> Self {
+        self.amin(&[], false)
+    }
+
+    /// The largest along axes. Gradient: shared evenly by all that are largest.
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice, or holds no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn amax(&self, axes: &[isize], keepdim: bool) -> Self {
+        ok(self.reduction(axes, keepdim, "amax").and_then(|to| apply1(Primitive::Extreme(ReduceOp::Max, to), self)))
+    }
+
+    /// The smallest along axes. Gradient: shared evenly by all that are smallest.
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice, or holds no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn amin(&self, axes: &[isize], keepdim: bool) -> Self {
+        ok(self.reduction(axes, keepdim, "amin").and_then(|to| apply1(Primitive::Extreme(ReduceOp::Min, to), self)))
+    }
+
+    /// The largest along an axis and its first index. Gradient: only to the element at the index.
+    ///
+    /// # Panics
+    /// If the axis does not exist or holds no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn max_dim(&self, axis: isize, keepdim: bool) -> (Self, Self) {
+        ok(self.extreme_dim(ReduceOp::ArgMax, axis, keepdim))
+    }
+
+    /// The smallest along an axis and its first index. Gradient: only to the element at the index.
+    ///
+    /// # Panics
+    /// If the axis does not exist or holds no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn min_dim(&self, axis: isize, keepdim: bool) -> (Self, Self) {
+        ok(self.extreme_dim(ReduceOp::ArgMin, axis, keepdim))
+    }
+
+    fn extreme_dim(&self, op: ReduceOp, axis: isize, keepdim: bool) -> Result<(Self, Self)> {
+        let array = self.array();
+        if array.rank() == 0 {
+            array.shape().axis(axis, op.name())?;
+            return Ok((self.clone(), Self::from_array(array.reduce(op, &[], false)?)));
+        }
+        let index = array.reduce(op, &[axis], true)?;
+        let values = self.try_gather(axis, &Self::from_array(index.clone()))?;
+        let index = Self::from_array(index);
+        Ok(if keepdim { (values, index) } else { (values.squeeze_dims(&[axis]), index.squeeze_dims(&[axis])) })
+    }
+
+    /// The first index of the largest element, counted row-major; of the first NaN if there is one.
+    ///
+    /// # Panics
+    /// If there are no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn argmax(&self) -> Self {
+        Self::from_array(ok(self.array().reduce(ReduceOp::ArgMax, &[], false)))
+    }
+
+    /// The first index of the smallest element, counted row-major; of the first NaN if there is one.
+    ///
+    /// # Panics
+    /// If there are no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn argmin(&self) -> Self {
+        Self::from_array(ok(self.array().reduce(ReduceOp::ArgMin, &[], false)))
+    }
+
+    /// The first index of the largest along an axis.
+    ///
+    /// # Panics
+    /// If the axis does not exist or holds no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn argmax_dim(&self, axis: isize, keepdim: bool) -> Self {
+        Self::from_array(ok(self.array().reduce(ReduceOp::ArgMax, &[axis], keepdim)))
+    }
+
+    /// The first index of the smallest along an axis.
+    ///
+    /// # Panics
+    /// If the axis does not exist or holds no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn argmin_dim(&self, axis: isize, keepdim: bool) -> Self {
+        Self::from_array(ok(self.array().reduce(ReduceOp::ArgMin, &[axis], keepdim)))
+    }
+
+    /// Whether all elements are true: anything but 0 is, NaN too. `true` for none.
+    #[track_caller]
+    #[must_use]
+    pub fn all(&self) -> Self {
+        self.all_dims(&[], false)
+    }
+
+    /// Whether all elements along axes are true.
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn all_dims(&self, axes: &[isize], keepdim: bool) -> Self {
+        ok(self.truth_reduce(ReduceOp::Min, axes, keepdim, "all"))
+    }
+
+    /// Whether any element is true: anything but 0 is, NaN too. `false` for none.
+    #[track_caller]
+    #[must_use]
+    pub fn any(&self) -> Self {
+        self.any_dims(&[], false)
+    }
+
+    /// Whether any element along axes is true.
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn any_dims(&self, axes: &[isize], keepdim: bool) -> Self {
+        ok(self.truth_reduce(ReduceOp::Max, axes, keepdim, "any"))
+    }
+
+    fn truth_reduce(&self, op: ReduceOp, axes: &[isize], keepdim: bool, name: &'static str) -> Result<Self> {
+        let truth = self.array().cast(DType::Bool)?;
+        Ok(Self::from_array(truth.reduce(op, axes, keepdim).map_err(|error| error.named(name))?))
+    }
+
+    /// The variance of all elements, divided by `n − 1`.
+    ///
+    /// # Panics
+    /// If the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn var(&self) -> Self {
+        self.var_dims(&[], 1, false)
+    }
+
+    /// The variance along axes, divided by `n − correction`; ∞ or NaN where that is not above 0.
+    ///
+    /// # Panics
+    /// If the dtype is no float, or an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn var_dims(&self, axes: &[isize], correction: usize, keepdim: bool) -> Self {
+        ok(self.try_var(axes, correction, keepdim, "var"))
+    }
+
+    fn try_var(&self, axes: &[isize], correction: usize, keepdim: bool, op: &'static str) -> Result<Self> {
+        self.require_float(op)?;
+        let count = self.reduced_count(axes, op)?;
+        let dtype = self.dtype();
+        let wide = self.try_to_dtype(dtype.compute())?;
+        // Twice through the data: the mean first, so that a large offset costs no digits.
+        let mean = wide.try_mean(axes, true)?;
+        let squares = (wide - mean).square().try_sum(axes, keepdim)?;
+        (squares / count.saturating_sub(correction) as f64).try_to_dtype(dtype)
+    }
+
+    /// The standard deviation of all elements, with `n − 1`.
+    ///
+    /// # Panics
+    /// If the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn std(&self) -> Self {
+        self.std_dims(&[], 1, false)
+    }
+
+    /// The standard deviation along axes, with `n − correction`. Gradient: 0 where it is 0.
+    ///
+    /// # Panics
+    /// If the dtype is no float, or an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn std_dims(&self, axes: &[isize], correction: usize, keepdim: bool) -> Self {
+        ok(self.try_var(axes, correction, keepdim, "std")).root()
+    }
+
+    /// The square root with gradient 0 at 0, for lengths and deviations.
+    #[track_caller]
+    fn root(&self) -> Self {
+        let zero = self.eq(0);
+        if !self.requires_grad() || !zero.any().item_scalar().as_bool() {
+            return self.sqrt();
+        }
+        // The root of 1 instead of 0 there, and then the value 0 without a gradient.
+        self.masked_fill(&zero, 1).sqrt().masked_fill(&zero, 0)
+    }
+
+    /// The Euclidean length of all elements. Gradient: 0 at 0.
+    ///
+    /// # Panics
+    /// If the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn norm(&self) -> Self {
+        self.norm_dims(2.0, &[], false)
+    }
+
+    /// The p-norm along axes: `(Σ|x|ᵖ)^(1/p)`; the largest or smallest |x| for p = ±∞, the number of elements that are not 0
+    /// for p = 0. Gradient: 0 at 0.
+    ///
+    /// # Panics
+    /// If the dtype is no float, an axis does not exist or is named twice, or p is ±∞ and there are no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn norm_dims(&self, p: f64, axes: &[isize], keepdim: bool) -> Self {
+        ok(self.require_float("norm"));
+        let dtype = self.dtype();
+        let x = self.to_dtype(dtype.compute());
+        let result = if p == 2.0 {
+            x.square().sum_dims(axes, keepdim).root()
+        } else if p == f64::INFINITY {
+            x.abs().amax(axes, keepdim)
+        } else if p == f64::NEG_INFINITY {
+            x.abs().amin(axes, keepdim)
+        } else if p == 0.0 {
+            x.ne(0).to_dtype(x.dtype()).sum_dims(axes, keepdim)
+        } else if p == 1.0 {
+            x.abs().sum_dims(axes, keepdim)
+        } else {
+            // |0|ᵖ has no slope for p below 1, and the root none at 0: both count as 0.
+            let zero = x.eq(0);
+            let total = x.abs().masked_fill(&zero, 1).pow(p).masked_fill(&zero, 0).sum_dims(axes, keepdim);
+            let flat = total.eq(0);
+            total.masked_fill(&flat, 1).pow(1.0 / p).masked_fill(&flat, 0)
+        };
+        result.to_dtype(dtype)
+    }
+
+    /// `ln Σ eˣ` along axes, without overflow.
+    ///
+    /// # Panics
+    /// If the dtype is no float, or an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn logsumexp(&self, axes: &[isize], keepdim: bool) -> Self {
+        ok(self.require_float("logsumexp"));
+        let count = ok(self.reduced_count(axes, "logsumexp"));
+        if count == 0 {
+            return self.exp().sum_dims(axes, keepdim).log();
+        }
+        // The shift changes nothing mathematically, so it needs no gradient. An infinite maximum is not subtracted.
+        let top = self.detach().amax(axes, true);
+        let top = top.masked_fill(&top.isfinite().logical_not(), 0);
+        let total = (self - &top).exp().sum_dims(axes, keepdim).log();
+        if keepdim { total + top } else { &total + top.reshape_to(&total.checked_shape()) }
+    }
+
+    /// `eˣ / Σ eˣ` along an axis.
+    ///
+    /// # Panics
+    /// If the axis does not exist, or the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn softmax(&self, axis: isize) -> Self {
+        ok(apply1(Primitive::Softmax(axis, false), self))
+    }
+
+    /// The logarithm of [`softmax`](Self::softmax), exact where that is close to 0 or 1.
+    ///
+    /// # Panics
+    /// If the axis does not exist, or the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn log_softmax(&self, axis: isize) -> Self {
+        ok(apply1(Primitive::Softmax(axis, true), self))
+    }
+
+    /// Running sums along an axis; integers and bools give `I64`.
+    ///
+    /// # Panics
+    /// If the axis does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn cumsum(&self, axis: isize) -> Self {
+        ok(apply1(Primitive::Scan(ScanOp::Sum, axis), self))
+    }
+
+    /// Running products along an axis; integers and bools give `I64`. The gradient is right where elements are 0 too.
+    ///
+    /// # Panics
+    /// If the axis does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn cumprod(&self, axis: isize) -> Self {
+        ok(apply1(Primitive::Scan(ScanOp::Prod, axis), self))
+    }
+
+    /// The elements sorted along an axis, stably, and where each came from. NaN is larger than everything.
+    ///
+    /// # Panics
+    /// If the axis does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn sort(&self, axis: isize, descending: bool) -> (Self, Self) {
+        ok(self.try_sort(axis, descending))
+    }
+
+    fn try_sort(&self, axis: isize, descending: bool) -> Result<(Self, Self)> {
+        let array = self.array();
+        let (values, index) = array.sort(axis, descending)?;
+        let indices = Self::from_array(index.clone());
+        if array.rank() == 0 {
+            return Ok((self.clone(), indices));
+        }
+        // Sorting is picking by the indices, and its gradient is that of picking.
+        let primitive = Primitive::Gather(axis, index, array.shape().clone());
+        let values = record(primitive, &[Operand::Ref(self)], &[Value::Array(array)], values);
+        Ok((values, indices))
+    }
+
+    /// The indices that would sort along an axis, stably.
+    ///
+    /// # Panics
+    /// If the axis does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn argsort(&self, axis: isize, descending: bool) -> Self {
+        Self::from_array(ok(self.array().sort(axis, descending)).1)
+    }
+
+    /// The `k` largest (or smallest) along an axis in order, and their indices.
+    ///
+    /// # Panics
+    /// If the axis does not exist or holds fewer than `k` elements.
+    #[track_caller]
+    #[must_use]
+    pub fn topk(&self, k: usize, axis: isize, largest: bool) -> (Self, Self) {
+        let (values, indices) = self.sort(axis, largest);
+        if self.rank() == 0 {
+            if k > 1 {
+                ok(Err(Error::index("topk", "k of at most 1 for a 0-d tensor", k.to_string())))
+            }
+            return (values, indices);
+        }
+        let size = self.size(axis);
+        if k > size {
+            ok(Err(Error::index("topk", format!("k of at most {size}"), k.to_string())))
+        }
+        (values.narrow(axis, 0, k), indices.narrow(axis, 0, k))
+    }
+
+    /// The number of elements that are not 0; NaN is not.
+    #[track_caller]
+    #[must_use]
+    pub fn count_nonzero(&self) -> Self {
+        self.ne(0).sum()
+    }
+
+    /// Summed along the axes along which `shape` would have to broadcast to this tensor's shape.
+    pub(crate) fn try_sum_to(&self, shape: &Shape) -> Result<Self> {
+        let own = self.checked_shape();
+        if own == *shape {
+            return Ok(self.clone());
+        }
+        let lead = own.rank() - shape.rank();
+        let axes: Vec<isize> = (0..own.rank())
+            .filter(|&axis| axis < lead || (shape.dims()[axis - lead] == 1 && own.dims()[axis] != 1))
+            .map(|axis| axis as isize)
+            .collect();
+        let summed = if axes.is_empty() { self.clone() } else { self.try_sum(&axes, true)? };
+        summed.try_reshape_to(shape)
+    }
+
+    #[track_caller]
+    pub(crate) fn sum_to(&self, shape: &Shape) -> Self {
+        ok(self.try_sum_to(shape))
+    }
+}

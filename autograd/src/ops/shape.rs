@@ -1,0 +1,507 @@
+//! Views, joining and splitting. Nothing here moves elements but `contiguous`, `cat`, `stack`, `repeat`, and `reshape` where
+//! the strides leave no other way.
+
+use crate::misuse::ok;
+use crate::operand::Operand;
+use crate::primitive::{Primitive, ViewOp, apply, apply1};
+use crate::tensor::Tensor;
+use tensor_core::layout::infer_shape;
+use tensor_core::{Backend, Dims, Error, Result, Scalar, Shape};
+
+impl<B: Backend> Tensor<B> {
+    pub(crate) fn try_viewed(&self, op: ViewOp) -> Result<Self> {
+        let shape = self.checked_shape();
+        apply1(Primitive::View(op, shape), self)
+    }
+
+    #[track_caller]
+    pub(crate) fn viewed(&self, op: ViewOp) -> Self {
+        ok(self.try_viewed(op))
+    }
+
+    pub(crate) fn try_reshape_to(&self, shape: &Shape) -> Result<Self> {
+        if self.checked_shape() == *shape {
+            return Ok(self.clone());
+        }
+        self.try_viewed(ViewOp::Reshape(shape.clone()))
+    }
+
+    #[track_caller]
+    pub(crate) fn reshape_to(&self, shape: &Shape) -> Self {
+        ok(self.try_reshape_to(shape))
+    }
+
+    #[track_caller]
+    pub(crate) fn expand_to(&self, shape: &Shape) -> Self {
+        if self.checked_shape() == *shape { self.clone() } else { self.viewed(ViewOp::Expand(shape.clone())) }
+    }
+
+    /// The same elements in another shape; one size may be −1 for "what is left". A view where the strides allow it.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([1_i64, 2, 3, 4, 5, 6]);
+    /// assert_eq!(x.reshape([2, -1]).shape(), [2, 3]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the numbers of elements differ, or more than one size is −1.
+    #[track_caller]
+    #[must_use]
+    pub fn reshape(&self, sizes: impl AsRef<[isize]>) -> Self {
+        let shape = ok(infer_shape(sizes.as_ref(), self.numel(), "reshape"));
+        self.reshape_to(&shape)
+    }
+
+    /// [`reshape`](Self::reshape) that never copies.
+    ///
+    /// # Panics
+    /// As [`reshape`](Self::reshape), and if the strides do not allow a view.
+    #[track_caller]
+    #[must_use]
+    pub fn view(&self, sizes: impl AsRef<[isize]>) -> Self {
+        let shape = ok(self.array().view(sizes.as_ref())).shape().clone();
+        self.reshape_to(&shape)
+    }
+
+    /// All elements as a vector.
+    #[track_caller]
+    #[must_use]
+    pub fn flatten(&self) -> Self {
+        self.flatten_from(0)
+    }
+
+    /// The axes from `first` on as one.
+    #[track_caller]
+    pub(crate) fn flatten_from(&self, first: usize) -> Self {
+        let shape = self.shape();
+        let mut dims = shape[..first].to_vec();
+        dims.push(shape[first..].iter().product());
+        self.reshape_to(&ok(Shape::new(&dims)))
+    }
+
+    /// The axes from `first` to `last`, both included, as one.
+    ///
+    /// # Panics
+    /// If an axis does not exist, or `first` lies behind `last`.
+    #[track_caller]
+    #[must_use]
+    pub fn flatten_dims(&self, first: isize, last: isize) -> Self {
+        let shape = self.checked_shape();
+        let (from, to) = (ok(shape.axis(first, "flatten")), ok(shape.axis(last, "flatten")));
+        if from > to {
+            ok(Err(Error::index("flatten", "a first axis before the last", format!("{first} and {last}"))))
+        }
+        if shape.rank() == 0 {
+            return self.flatten();
+        }
+        let mut dims = shape.dims()[..from].to_vec();
+        dims.push(shape.dims()[from..=to].iter().product());
+        dims.extend(&shape.dims()[to + 1..]);
+        self.reshape_to(&ok(Shape::new(&dims)))
+    }
+
+    /// One axis as several; one size may be −1.
+    ///
+    /// # Panics
+    /// If the axis does not exist, or the sizes do not multiply to its size.
+    #[track_caller]
+    #[must_use]
+    pub fn unflatten(&self, axis: isize, sizes: impl AsRef<[isize]>) -> Self {
+        let shape = self.checked_shape();
+        let at = ok(shape.axis(axis, "unflatten"));
+        let parts = ok(infer_shape(sizes.as_ref(), self.size(axis), "unflatten"));
+        let mut dims = shape.dims()[..at].to_vec();
+        dims.extend(parts.dims());
+        dims.extend(&shape.dims()[at + 1..]);
+        self.reshape_to(&ok(Shape::new(&dims)))
+    }
+
+    /// Axes in another order.
+    ///
+    /// # Panics
+    /// If `order` does not name every axis once.
+    #[track_caller]
+    #[must_use]
+    pub fn permute(&self, order: &[isize]) -> Self {
+        self.viewed(ViewOp::Permute(Dims::from_slice(order)))
+    }
+
+    /// Two axes exchanged.
+    ///
+    /// # Panics
+    /// If an axis does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn transpose(&self, a: isize, b: isize) -> Self {
+        let shape = self.checked_shape();
+        let (a, b) = (ok(shape.axis(a, "transpose")), ok(shape.axis(b, "transpose")));
+        if shape.rank() == 0 {
+            return self.clone();
+        }
+        let mut order: Dims<isize> = (0..shape.rank() as isize).collect();
+        order.swap(a, b);
+        self.viewed(ViewOp::Permute(order))
+    }
+
+    /// A matrix transposed; vectors and scalars stay.
+    ///
+    /// # Panics
+    /// If there are more than two axes.
+    #[track_caller]
+    #[must_use]
+    pub fn t(&self) -> Self {
+        match self.rank() {
+            0 | 1 => self.clone(),
+            2 => self.transpose(0, 1),
+            rank => ok(Err(Error::shape("t", "at most two axes", format!("{rank}")).hint("use transpose(-2, -1)"))),
+        }
+    }
+
+    /// An axis moved to another place.
+    ///
+    /// # Panics
+    /// If an axis does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn movedim(&self, from: isize, to: isize) -> Self {
+        let shape = self.checked_shape();
+        let (from, to) = (ok(shape.axis(from, "movedim")), ok(shape.axis(to, "movedim")));
+        if shape.rank() == 0 {
+            return self.clone();
+        }
+        let mut order: Vec<isize> = (0..shape.rank() as isize).collect();
+        let axis = order.remove(from);
+        order.insert(to, axis);
+        self.permute(&order)
+    }
+
+    /// Broadcast to a shape without copying; −1 keeps an axis's size.
+    ///
+    /// # Panics
+    /// If an axis of another size than 1 would have to change.
+    #[track_caller]
+    #[must_use]
+    pub fn expand(&self, sizes: impl AsRef<[isize]>) -> Self {
+        let (sizes, own) = (sizes.as_ref(), self.checked_shape());
+        let mut dims: Dims<usize> = Dims::new();
+        for (axis, &size) in sizes.iter().enumerate() {
+            let held = (axis + own.rank()).checked_sub(sizes.len()).and_then(|axis| own.dims().get(axis));
+            dims.push(match (size, held) {
+                (-1, Some(&held)) => held,
+                (size, _) if size >= 0 => size as usize,
+                _ => ok(Err(Error::shape(
+                    "expand",
+                    "sizes of at least 0, or -1 for an axis that exists",
+                    format!("{sizes:?}"),
+                ))),
+            });
+        }
+        self.expand_to(&ok(Shape::new(&dims)))
+    }
+
+    /// All axes of size 1 removed.
+    #[track_caller]
+    #[must_use]
+    pub fn squeeze(&self) -> Self {
+        let shape = ok(self.array().squeeze(None)).shape().clone();
+        self.reshape_to(&shape)
+    }
+
+    /// The named axes removed where they have size 1.
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn squeeze_dims(&self, axes: &[isize]) -> Self {
+        let shape = ok(self.array().squeeze(Some(axes))).shape().clone();
+        self.reshape_to(&shape)
+    }
+
+    /// A new axis of size 1 before `axis`; −1 puts it last.
+    ///
+    /// # Panics
+    /// If the new tensor would have no such axis.
+    #[track_caller]
+    #[must_use]
+    pub fn unsqueeze(&self, axis: isize) -> Self {
+        let shape = ok(self.array().unsqueeze(axis)).shape().clone();
+        self.reshape_to(&shape)
+    }
+
+    /// `len` consecutive elements along an axis.
+    ///
+    /// # Panics
+    /// If the range lies outside.
+    #[track_caller]
+    #[must_use]
+    pub fn narrow(&self, axis: isize, start: usize, len: usize) -> Self {
+        ok(self.array().narrow(axis, start, len));
+        self.viewed(ViewOp::Slice { axis, start, len, step: 1 })
+    }
+
+    /// `len` elements along an axis from `start` on, `step` apart; a negative step walks backwards.
+    ///
+    /// # Panics
+    /// If an element would lie outside.
+    #[track_caller]
+    #[must_use]
+    pub fn slice(&self, axis: isize, start: usize, len: usize, step: isize) -> Self {
+        self.viewed(ViewOp::Slice { axis, start, len, step })
+    }
+
+    /// One element of an axis, the axis removed; a negative index counts from the back.
+    ///
+    /// # Panics
+    /// If the axis or the index does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn select(&self, axis: isize, index: isize) -> Self {
+        self.viewed(ViewOp::Select { axis, index })
+    }
+
+    /// Axes walked backwards.
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice.
+    #[track_caller]
+    #[must_use]
+    pub fn flip(&self, axes: &[isize]) -> Self {
+        self.viewed(ViewOp::Flip(Dims::from_slice(axes)))
+    }
+
+    /// Elements shifted along an axis; what leaves at one end enters at the other.
+    ///
+    /// # Panics
+    /// If the axis does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn roll(&self, shift: isize, axis: isize) -> Self {
+        if self.numel() == 0 || self.rank() == 0 {
+            return self.clone();
+        }
+        let size = self.size(axis);
+        let cut = (-shift).rem_euclid(size as isize) as usize;
+        if cut == 0 {
+            return self.clone();
+        }
+        Self::cat(&[&self.narrow(axis, cut, size - cut), &self.narrow(axis, 0, cut)], axis)
+    }
+
+    /// The diagonal of two axes as a new last axis; a positive offset lies above the main diagonal.
+    ///
+    /// # Panics
+    /// If the axes do not exist or are the same.
+    #[track_caller]
+    #[must_use]
+    pub fn diagonal(&self, offset: isize, first: isize, second: isize) -> Self {
+        self.viewed(ViewOp::Diagonal { offset, first, second })
+    }
+
+    /// The sum of the main diagonal of a matrix.
+    ///
+    /// # Panics
+    /// If the tensor is no matrix.
+    #[track_caller]
+    #[must_use]
+    pub fn trace(&self) -> Self {
+        if self.rank() != 2 {
+            ok(Err(Error::shape("trace", "a matrix", format!("shape {:?}", self.shape()))))
+        }
+        self.diagonal(0, 0, 1).sum()
+    }
+
+    /// All windows of `size` elements along an axis, `step` apart, as a new last axis.
+    ///
+    /// # Panics
+    /// If the window is larger than the axis, or `step` is 0.
+    #[track_caller]
+    #[must_use]
+    pub fn unfold(&self, axis: isize, size: usize, step: usize) -> Self {
+        self.viewed(ViewOp::Unfold { axis, size, step })
+    }
+
+    /// The same values, dense in row-major order.
+    #[track_caller]
+    #[must_use]
+    pub fn contiguous(&self) -> Self {
+        if self.with_array(|array| array.layout().is_contiguous()) {
+            return self.clone();
+        }
+        // The same shape: a view for the graph, a copy for the values.
+        let dense = ok(self.array().contiguous());
+        let primitive = Primitive::View(ViewOp::Reshape(dense.shape().clone()), dense.shape().clone());
+        crate::primitive::record(primitive, &[Operand::Ref(self)], &[Operand::Ref(self).value()], dense)
+    }
+
+    /// Tensors joined along an existing axis; dtypes promote.
+    ///
+    /// # Panics
+    /// If there is none, or sizes differ along another axis.
+    #[track_caller]
+    #[must_use]
+    pub fn cat(parts: &[&Self], axis: isize) -> Self {
+        ok(Self::try_cat(parts, axis))
+    }
+
+    fn try_cat(parts: &[&Self], axis: isize) -> Result<Self> {
+        // Vectors without elements are skipped by the operation; they must not count for the gradient either.
+        let real: Vec<&Self> = parts.iter().copied().filter(|part| part.shape() != [0]).collect();
+        let parts = if real.is_empty() { parts.to_vec() } else { real };
+        let Some(first) = parts.first() else {
+            return Err(Error::shape("cat", "at least one tensor", "an empty list"));
+        };
+        let shape = first.checked_shape();
+        let at = shape.axis(axis, "cat")?;
+        let sizes: Vec<usize> =
+            parts.iter().map(|part| part.checked_shape().dims().get(at).copied().unwrap_or(0)).collect();
+        let dtype = tensor_core::result_type(parts.iter().map(|part| (part.dtype(), part.rank())), []);
+        let converted = parts.iter().map(|part| part.try_to_dtype(dtype)).collect::<Result<Vec<_>>>()?;
+        let operands: Vec<Operand<'_, B>> = converted.iter().map(Operand::Ref).collect();
+        let cut: Vec<_> = operands.iter().map(|operand| operand.by_ref()).collect();
+        let result = apply(Primitive::Cat(at as isize, sizes), &cut)?;
+        Ok(result)
+    }
+
+    /// Tensors of one shape joined along a new axis.
+    ///
+    /// # Panics
+    /// If there is none, or shapes differ.
+    #[track_caller]
+    #[must_use]
+    pub fn stack(parts: &[&Self], axis: isize) -> Self {
+        if let Some(first) = parts.first() {
+            let shape = first.shape();
+            if let Some(place) = parts.iter().position(|part| part.shape() != shape) {
+                ok(Err(Error::shape(
+                    "stack",
+                    format!("tensors of one shape, {shape:?}"),
+                    format!("{:?} as tensor number {place}", parts[place].shape()),
+                )))
+            }
+        } else {
+            ok(Err(Error::shape("stack", "at least one tensor", "an empty list")))
+        }
+        let wide: Vec<Self> = parts.iter().map(|part| part.unsqueeze(axis)).collect();
+        let at = parts[0].rank() as isize + 1;
+        Self::cat(&wide.iter().collect::<Vec<_>>(), if axis < 0 { axis + at } else { axis })
+    }
+
+    /// Pieces of `size` elements along an axis; the last may be smaller.
+    ///
+    /// # Panics
+    /// If the axis does not exist, or `size` is 0.
+    #[track_caller]
+    #[must_use]
+    pub fn split(&self, size: usize, axis: isize) -> Vec<Self> {
+        if size == 0 {
+            ok(Err(Error::value("split", "pieces of at least 1 element", "0")))
+        }
+        let length = self.size(axis);
+        (0..length.div_ceil(size).max(1))
+            .map(|piece| self.narrow(axis, piece * size, size.min(length - piece * size)))
+            .collect()
+    }
+
+    /// Pieces of the given sizes along an axis.
+    ///
+    /// # Panics
+    /// If the axis does not exist, or the sizes do not add up to its size.
+    #[track_caller]
+    #[must_use]
+    pub fn split_sizes(&self, sizes: &[usize], axis: isize) -> Vec<Self> {
+        let length = self.size(axis);
+        if sizes.iter().sum::<usize>() != length {
+            ok(Err(Error::shape("split", format!("sizes that add up to {length}"), format!("{sizes:?}"))))
+        }
+        let mut start = 0;
+        sizes
+            .iter()
+            .map(|&size| {
+                let piece = self.narrow(axis, start, size);
+                start += size;
+                piece
+            })
+            .collect()
+    }
+
+    /// At most `count` pieces along an axis, all but the last of one size.
+    ///
+    /// # Panics
+    /// If the axis does not exist, or `count` is 0.
+    #[track_caller]
+    #[must_use]
+    pub fn chunk(&self, count: usize, axis: isize) -> Vec<Self> {
+        if count == 0 {
+            ok(Err(Error::value("chunk", "at least 1 piece", "0")))
+        }
+        self.split(self.size(axis).div_ceil(count).max(1), axis)
+    }
+
+    /// All slices along an axis, the axis removed.
+    ///
+    /// # Panics
+    /// If the axis does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn unbind(&self, axis: isize) -> Vec<Self> {
+        (0..self.size(axis)).map(|index| self.select(axis, index as isize)).collect()
+    }
+
+    /// Copies of the tensor along its axes; more counts than axes add axes in front.
+    ///
+    /// # Panics
+    /// If there are fewer counts than axes.
+    #[track_caller]
+    #[must_use]
+    pub fn repeat(&self, counts: &[usize]) -> Self {
+        let rank = self.rank();
+        if counts.len() < rank {
+            ok(Err(Error::shape("repeat", format!("at least {rank} counts"), format!("{counts:?}"))))
+        }
+        let mut shape = vec![1; counts.len() - rank];
+        shape.extend(self.shape());
+        // Every axis gets a new one of size 1 in front, which is stretched.
+        let (mut narrow, mut wide, mut merged) = (Vec::new(), Vec::new(), Vec::new());
+        for (&size, &count) in shape.iter().zip(counts) {
+            narrow.extend([1, size]);
+            wide.extend([count, size]);
+            merged.push(ok(count
+                .checked_mul(size)
+                .ok_or_else(|| Error::shape("repeat", "a shape that fits memory", format!("{counts:?}")))));
+        }
+        self.reshape_to(&ok(Shape::new(&narrow))).expand_to(&ok(Shape::new(&wide))).reshape_to(&ok(Shape::new(&merged)))
+    }
+
+    /// The elements on and below a diagonal of the last two axes; 0 elsewhere.
+    ///
+    /// # Panics
+    /// If there are fewer than two axes.
+    #[track_caller]
+    #[must_use]
+    pub fn tril(&self, diagonal: i64) -> Self {
+        self.triangle(diagonal, false)
+    }
+
+    /// The elements on and above a diagonal of the last two axes; 0 elsewhere.
+    ///
+    /// # Panics
+    /// If there are fewer than two axes.
+    #[track_caller]
+    #[must_use]
+    pub fn triu(&self, diagonal: i64) -> Self {
+        self.triangle(diagonal, true)
+    }
+
+    #[track_caller]
+    fn triangle(&self, diagonal: i64, upper: bool) -> Self {
+        if !self.requires_grad() {
+            return Self::from_array(ok(self.array().triangle(diagonal, upper)));
+        }
+        let ones = tensor_core::Array::full(&self.device(), true, &self.checked_shape(), tensor_core::DType::Bool);
+        let keep = Self::from_array(ok(ones.triangle(diagonal, upper)));
+        keep.where_cond(self, Scalar::Int(0).cast(self.dtype()))
+    }
+}

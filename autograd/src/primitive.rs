@@ -1,0 +1,301 @@
+//! The primitives: every operation that has a gradient rule of its own, and how it runs.
+//!
+//! Everything else that tensors can do is written with these, so its gradients come for free. A primitive knows its
+//! parameters but not its operands; [`apply`] runs it on tensors and records it where a gradient may be wanted.
+
+use crate::function::Custom;
+use crate::graph::{Edge, Kept, KeptOperand, Node, Saved, Target};
+use crate::mode::is_grad_enabled;
+use crate::operand::Operand;
+use crate::rules::{self, OUTPUT};
+use crate::tensor::Tensor;
+use smallvec::SmallVec;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, OnceLock};
+use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
+use tensor_core::{Array, Backend, DType, Dims, Error, Layout, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape};
+
+/// An operation with its parameters.
+pub(crate) enum Primitive<B: Backend> {
+    /// One operand, from the table.
+    Unary(UnaryOp),
+    /// Two operands, from the table; either may be a scalar.
+    Binary(BinaryOp),
+    /// `where` and `lerp` of three operands.
+    Ternary(TernaryOp),
+    /// Cut to a range of scalars; either end may be open.
+    Clamp(Option<Scalar>, Option<Scalar>),
+    /// Another dtype.
+    Cast(DType),
+    /// Another device.
+    ToDevice { to: B, from: B },
+    /// The same value as a tensor of its own.
+    Alias,
+    /// The sum along axes.
+    Sum(Reduction),
+    /// The product along axes.
+    Prod(Reduction),
+    /// The largest or smallest along axes.
+    Extreme(ReduceOp, Reduction),
+    /// Running sum or product along an axis.
+    Scan(ScanOp, isize),
+    /// Softmax, or its logarithm, along an axis.
+    Softmax(isize, bool),
+    /// The product of two matrices or batches of them.
+    Matmul,
+    /// A view of an operand of this shape.
+    View(ViewOp, Shape),
+    /// Elements picked along an axis from an operand of this shape.
+    Gather(isize, Array<B>, Shape),
+    /// The second operand's elements placed into the first along an axis: replacing or adding.
+    Scatter(ScatterOp, isize, Array<B>),
+    /// Slices picked along an axis from an operand of this shape.
+    IndexSelect(isize, Array<B>, Shape),
+    /// The second operand's slices placed into the first along an axis: replacing or adding.
+    IndexScatter(ScatterOp, isize, Array<B>),
+    /// Any number of operands joined along an axis; the numbers say how long each is.
+    Cat(isize, Vec<usize>),
+    /// The first operand with a view of it replaced by the second.
+    Assign(Vec<ViewOp>),
+    /// A user's own function.
+    Custom(Box<Custom<B>>),
+}
+
+/// What a reduction along axes is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Reduction {
+    /// The axes that go, sorted.
+    pub(crate) axes: Dims<isize>,
+    /// Whether they stay with size 1.
+    pub(crate) keepdim: bool,
+    /// The operand's shape.
+    pub(crate) shape: Shape,
+}
+
+impl Reduction {
+    /// The result's shape with the reduced axes kept.
+    pub(crate) fn kept_shape(&self) -> Shape {
+        let axes: Dims<usize> = self.axes.iter().map(|&axis| axis as usize).collect();
+        self.shape.reduce(&axes, true)
+    }
+}
+
+/// A change of layout.
+#[derive(Clone, Debug)]
+pub(crate) enum ViewOp {
+    Reshape(Shape),
+    Permute(Dims<isize>),
+    Expand(Shape),
+    Slice { axis: isize, start: usize, len: usize, step: isize },
+    Select { axis: isize, index: isize },
+    Flip(Dims<isize>),
+    Diagonal { offset: isize, first: isize, second: isize },
+    Unfold { axis: isize, size: usize, step: usize },
+}
+
+impl ViewOp {
+    pub(crate) fn of_array<B: Backend>(&self, array: &Array<B>) -> Result<Array<B>> {
+        match self {
+            Self::Reshape(shape) => array.reshape(shape),
+            Self::Permute(order) => array.permute(order),
+            Self::Expand(shape) => array.expand(shape),
+            Self::Slice { axis, start, len, step } => array.slice(*axis, *start, *len, *step),
+            Self::Select { axis, index } => array.select(*axis, *index),
+            Self::Flip(axes) => array.flip(axes),
+            Self::Diagonal { offset, first, second } => array.diagonal(*offset, *first, *second),
+            Self::Unfold { axis, size, step } => array.unfold(*axis, *size, *step),
+        }
+    }
+
+    pub(crate) fn of_layout(&self, layout: &Layout) -> Result<Layout> {
+        match self {
+            Self::Reshape(shape) => layout
+                .reshape(shape)?
+                .ok_or_else(|| Error::shape("assign", "a shape that the strides allow", shape.to_string())),
+            Self::Permute(order) => layout.permute(order),
+            Self::Expand(shape) => layout.expand(shape),
+            Self::Slice { axis, start, len, step } => layout.slice(*axis, *start, *len, *step),
+            Self::Select { axis, index } => layout.select(*axis, *index),
+            Self::Flip(axes) => layout.flip(axes),
+            Self::Diagonal { offset, first, second } => layout.diagonal(*offset, *first, *second),
+            Self::Unfold { axis, size, step } => layout.unfold(*axis, *size, *step),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Reshape(_) => "View",
+            Self::Permute(_) => "Permute",
+            Self::Expand(_) => "Expand",
+            Self::Slice { .. } => "Slice",
+            Self::Select { .. } => "Select",
+            Self::Flip(_) => "Flip",
+            Self::Diagonal { .. } => "Diagonal",
+            Self::Unfold { .. } => "Unfold",
+        }
+    }
+}
+
+/// A value an operation is run on: a tensor's or a scalar.
+#[derive(Clone)]
+pub(crate) enum Value<B: Backend> {
+    Array(Array<B>),
+    Scalar(Scalar),
+}
+
+impl<B: Backend> Value<B> {
+    fn as_core(&self) -> tensor_core::Operand<'_, B> {
+        match self {
+            Self::Array(array) => tensor_core::Operand::Array(array),
+            Self::Scalar(scalar) => tensor_core::Operand::Scalar(*scalar),
+        }
+    }
+
+    fn array(&self) -> &Array<B> {
+        match self {
+            Self::Array(array) => array,
+            Self::Scalar(_) => unreachable!("only pointwise primitives take scalars"),
+        }
+    }
+}
+
+impl<B: Backend> Primitive<B> {
+    /// The name in `grad_fn` and in drawings of the graph, without its `Backward`.
+    pub(crate) fn name(&self) -> Cow<'static, str> {
+        let plain = match self {
+            Self::Unary(op) => return camel(op.name()).into(),
+            Self::Binary(op) => return camel(op.name()).into(),
+            Self::Ternary(op) => return camel(op.name()).into(),
+            Self::Extreme(op, _) => return camel(op.name()).into(),
+            Self::Scan(op, _) => return camel(op.name()).into(),
+            Self::Custom(custom) => return custom.name().into(),
+            Self::View(op, _) => op.name(),
+            Self::Clamp(..) => "Clamp",
+            Self::Cast(_) => "ToCopy",
+            Self::ToDevice { .. } => "ToDevice",
+            Self::Alias => "Alias",
+            Self::Sum(_) => "Sum",
+            Self::Prod(_) => "Prod",
+            Self::Softmax(_, false) => "Softmax",
+            Self::Softmax(_, true) => "LogSoftmax",
+            Self::Matmul => "Matmul",
+            Self::Gather(..) => "Gather",
+            Self::Scatter(ScatterOp::Add, ..) => "ScatterAdd",
+            Self::Scatter(..) => "Scatter",
+            Self::IndexSelect(..) => "IndexSelect",
+            Self::IndexScatter(ScatterOp::Add, ..) => "IndexAdd",
+            Self::IndexScatter(..) => "IndexCopy",
+            Self::Cat(..) => "Cat",
+            Self::Assign(_) => "CopySlices",
+        };
+        plain.into()
+    }
+
+    /// Computes the result.
+    pub(crate) fn forward(&self, operands: &[Value<B>]) -> Result<Array<B>> {
+        let array = |number: usize| operands[number].array();
+        match self {
+            Self::Unary(op) => array(0).unary(*op),
+            Self::Binary(op) => Array::binary(*op, operands[0].as_core(), operands[1].as_core()),
+            Self::Ternary(op) => {
+                Array::ternary(*op, operands[0].as_core(), operands[1].as_core(), operands[2].as_core())
+            }
+            Self::Clamp(low, high) => match (*low, *high) {
+                (Some(low), Some(high)) => Array::ternary(TernaryOp::Clamp, array(0), low, high),
+                (Some(low), None) => Array::binary(BinaryOp::Maximum, array(0), low),
+                (None, Some(high)) => Array::binary(BinaryOp::Minimum, array(0), high),
+                (None, None) => Ok(array(0).clone()),
+            },
+            Self::Cast(dtype) => array(0).cast(*dtype),
+            Self::ToDevice { to, .. } => array(0).to_backend(to),
+            Self::Alias => Ok(array(0).clone()),
+            Self::Sum(to) => array(0).reduce(ReduceOp::Sum, &to.axes, to.keepdim),
+            Self::Prod(to) => array(0).reduce(ReduceOp::Prod, &to.axes, to.keepdim),
+            Self::Extreme(op, to) => array(0).reduce(*op, &to.axes, to.keepdim),
+            Self::Scan(op, axis) => array(0).scan(*op, *axis),
+            Self::Softmax(axis, log) => array(0).softmax(*axis, *log),
+            Self::Matmul => array(0).matmul(array(1)),
+            Self::View(op, _) => op.of_array(array(0)),
+            Self::Gather(axis, index, _) => array(0).gather(*axis, index),
+            Self::Scatter(op, axis, index) => array(0).scatter(*op, *axis, index, array(1)),
+            Self::IndexSelect(axis, index, _) => array(0).index_select(*axis, index),
+            Self::IndexScatter(op, axis, index) => array(0).index_scatter(*op, *axis, index, array(1)),
+            Self::Cat(axis, _) => {
+                let parts: Vec<&Array<B>> = operands.iter().map(Value::array).collect();
+                Array::cat(&parts, *axis)
+            }
+            Self::Assign(views) => array(0).assign(
+                |layout| views.iter().try_fold(layout.clone(), |layout, view| view.of_layout(&layout)),
+                array(1),
+            ),
+            Self::Custom(_) => unreachable!("custom functions are run by their own module"),
+        }
+    }
+}
+
+/// `log_softmax` as `LogSoftmax`.
+fn camel(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for part in name.split('_') {
+        let mut letters = part.chars();
+        out.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        out.push_str(letters.as_str());
+    }
+    out
+}
+
+/// Runs a primitive on operands and records it where one of them carries a gradient.
+pub(crate) fn apply<B: Backend>(primitive: Primitive<B>, operands: &[Operand<'_, B>]) -> Result<Tensor<B>> {
+    let values: SmallVec<[Value<B>; 3]> = operands.iter().map(Operand::value).collect();
+    let result = primitive.forward(&values)?;
+    Ok(record(primitive, operands, &values, result))
+}
+
+/// [`apply`] to one tensor.
+pub(crate) fn apply1<B: Backend>(primitive: Primitive<B>, a: &Tensor<B>) -> Result<Tensor<B>> {
+    apply(primitive, &[Operand::Ref(a)])
+}
+
+/// The result as a tensor: with a node behind it if an operand carries a gradient and recording is on.
+pub(crate) fn record<B: Backend>(
+    primitive: Primitive<B>,
+    operands: &[Operand<'_, B>],
+    values: &[Value<B>],
+    result: Array<B>,
+) -> Tensor<B> {
+    let wanted = result.dtype().is_float() && is_grad_enabled() && operands.iter().any(Operand::requires_grad);
+    if !wanted {
+        return Tensor::from_array(result);
+    }
+    let needs = rules::row(&primitive).needs;
+    let mut keep = 0u8;
+    let mut level = 0;
+    let mut inputs: SmallVec<[Edge<B>; 2]> = SmallVec::new();
+    for (number, operand) in operands.iter().enumerate() {
+        let target = operand.edge();
+        let mut meta = None;
+        if !target.is_none() {
+            level = level.max(target.level());
+            keep |= needs.of(number);
+            if let Value::Array(array) = &values[number]
+                && (array.shape() != result.shape() || array.dtype() != result.dtype())
+            {
+                meta = Some(Box::new((array.shape().clone(), array.dtype())));
+            }
+        }
+        inputs.push(Edge { target, meta });
+    }
+    let saved = if keep == 0 {
+        Saved::Nothing
+    } else {
+        let operands = values.iter().enumerate().map(|(number, value)| match value {
+            Value::Array(array) if number < 3 && keep & (1 << number) != 0 => KeptOperand::Array(array.clone()),
+            Value::Array(_) => KeptOperand::Absent,
+            Value::Scalar(scalar) => KeptOperand::Scalar(*scalar),
+        });
+        let output = (keep & OUTPUT != 0).then(|| result.clone());
+        Saved::Kept(Box::new(Kept { operands: operands.collect(), output }))
+    };
+    let node = Node { level: level + 1, primitive, inputs, saved: Mutex::new(saved), hooks: OnceLock::new() };
+    Tensor::with_origin(result, Target::Node(Arc::new(node), 0))
+}

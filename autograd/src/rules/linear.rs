@@ -1,0 +1,76 @@
+//! Rows of what is linear: views, conversions, matrix products.
+
+use super::{A, B, Jvp, Needs, Row};
+use crate::primitive::{Primitive, ViewOp};
+use crate::tensor::Tensor;
+use tensor_core::Backend;
+
+pub(super) fn identity<K: Backend>() -> Row<K> {
+    Row { needs: Needs::NOTHING, vjp: |_, g, _| g.clone(), jvp: Jvp::Linear }
+}
+
+/// Back to where the operand lives.
+pub(super) fn to_device<K: Backend>() -> Row<K> {
+    Row {
+        needs: Needs::NOTHING,
+        vjp: |k, g, _| {
+            let Primitive::ToDevice { from, .. } = k.primitive else { unreachable!("this is the devices' row") };
+            g.to_device(from)
+        },
+        jvp: Jvp::Linear,
+    }
+}
+
+/// `∂/∂a (ab) = g·bᵀ`, `∂/∂b (ab) = aᵀ·g`; broadcast batches are summed by the engine.
+pub(super) fn matmul<K: Backend>() -> Row<K> {
+    Row {
+        needs: Needs([B, A, 0]),
+        vjp: |k, g, i| {
+            if i == 0 { g.matmul(&k.second().transpose(-2, -1)) } else { k.x().transpose(-2, -1).matmul(g) }
+        },
+        jvp: Jvp::Multilinear,
+    }
+}
+
+/// The way back of each view.
+pub(super) fn view<K: Backend>() -> Row<K> {
+    Row {
+        needs: Needs::NOTHING,
+        vjp: |k, g, _| {
+            let Primitive::View(op, shape) = k.primitive else { unreachable!("this is the views' row") };
+            match op {
+                ViewOp::Reshape(_) => g.reshape_to(shape),
+                ViewOp::Permute(order) => {
+                    let rank = order.len() as isize;
+                    let mut back = order.clone();
+                    for (to, &from) in order.iter().enumerate() {
+                        back[((from + rank) % rank) as usize] = to as isize;
+                    }
+                    g.permute(&back)
+                }
+                ViewOp::Expand(_) => g.sum_to(shape),
+                ViewOp::Flip(axes) => g.flip(axes),
+                ViewOp::Slice { .. } | ViewOp::Select { .. } | ViewOp::Diagonal { .. } => {
+                    Tensor::zeros_of(&g.device(), shape, g.dtype()).assigned(vec![op.clone()], g)
+                }
+                // Windows overlap, so their gradients are added up where they came from.
+                ViewOp::Unfold { axis, size, step } => {
+                    let places = Tensor::positions_of(&g.device(), shape);
+                    let places = places.unfold(*axis, *size, *step).flatten();
+                    let flat = Tensor::zeros_of(&g.device(), shape, g.dtype()).flatten();
+                    flat.scatter_add(0, &places, &g.flatten()).reshape_to(shape)
+                }
+            }
+        },
+        jvp: Jvp::Linear,
+    }
+}
+
+/// Custom functions bring their own rule; the engine calls it.
+pub(super) fn custom<K: Backend>() -> Row<K> {
+    Row {
+        needs: Needs::NOTHING,
+        vjp: |_, _, _| unreachable!("the engine runs custom functions itself"),
+        jvp: Jvp::Transposed,
+    }
+}

@@ -1,0 +1,475 @@
+//! The tensor: a value and its place in the graph.
+
+use crate::engine;
+use crate::graph::{Hook, Hooks, Node, Target};
+use crate::misuse::ok;
+use crate::mode::is_grad_enabled;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use tensor_core::{Array, Backend, DType, Element, Error, Result, Scalar, Shape};
+
+/// A tensor on a device, with automatic gradients.
+///
+/// A `Tensor` is a handle: clones are cheap and name the same tensor, as assigning a variable does in Python. Its value is
+/// immutable; the methods whose names end in an underscore give the tensor a new value instead (reusing the memory when
+/// nobody else holds it), so values that other tensors were computed from stay what they were.
+///
+/// ```
+/// # use tensor_core::reference::Reference;
+/// # type Tensor = autograd::Tensor<Reference>;
+/// let x = Tensor::scalar(3.0).requires_grad_();
+/// let y = x.powi(2);
+/// y.backward();
+/// assert_eq!(x.grad().unwrap().item(), 6.0);
+/// ```
+pub struct Tensor<B: Backend>(Arc<Inner<B>>);
+
+struct Inner<B: Backend> {
+    value: RwLock<Array<B>>,
+    origin: Target<B>,
+    requires_grad: AtomicBool,
+    /// What only few tensors have: a gradient, hooks.
+    leaf: OnceLock<Box<Leaf<B>>>,
+}
+
+struct Leaf<B: Backend> {
+    grad: Mutex<Option<Tensor<B>>>,
+    hooks: Hooks<B>,
+    after: Hooks<B>,
+    retains: AtomicBool,
+}
+
+impl<B: Backend> Clone for Tensor<B> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// A registered hook; [`remove`](Self::remove) takes it off again. Dropping it leaves the hook in place.
+#[derive(Debug)]
+pub struct HookHandle<B: Backend> {
+    tensor: Tensor<B>,
+    number: u64,
+    after: bool,
+}
+
+impl<B: Backend> HookHandle<B> {
+    /// Takes the hook off.
+    pub fn remove(self) {
+        if self.after {
+            self.tensor.leaf().after.remove(self.number);
+        } else {
+            self.tensor.hooks().remove(self.number);
+        }
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// A tensor with this value that carries no gradient.
+    #[inline]
+    pub fn from_array(value: Array<B>) -> Self {
+        Self::with_origin(value, Target::None)
+    }
+
+    #[inline]
+    pub(crate) fn with_origin(value: Array<B>, origin: Target<B>) -> Self {
+        let requires_grad = AtomicBool::new(!origin.is_none());
+        Self(Arc::new(Inner { value: RwLock::new(value), origin, requires_grad, leaf: OnceLock::new() }))
+    }
+
+    /// The value, without gradients.
+    #[inline]
+    pub fn array(&self) -> Array<B> {
+        self.with_array(Clone::clone)
+    }
+
+    #[inline]
+    pub(crate) fn with_array<R>(&self, f: impl FnOnce(&Array<B>) -> R) -> R {
+        f(&self.0.value.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The sizes of the axes; empty for a scalar.
+    pub fn shape(&self) -> Vec<usize> {
+        self.with_array(|array| array.dims().to_vec())
+    }
+
+    pub(crate) fn checked_shape(&self) -> Shape {
+        self.with_array(|array| array.shape().clone())
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.with_array(Array::rank)
+    }
+
+    /// The number of elements.
+    pub fn numel(&self) -> usize {
+        self.with_array(Array::numel)
+    }
+
+    /// The size of an axis; negative ones count from the back.
+    ///
+    /// # Panics
+    /// If there is no such axis.
+    #[track_caller]
+    pub fn size(&self, axis: isize) -> usize {
+        ok(self.with_array(|array| {
+            let at = array.shape().axis(axis, "size")?;
+            array
+                .dims()
+                .get(at)
+                .copied()
+                .ok_or_else(|| Error::index("size", "a tensor with at least one axis", "a 0-d tensor"))
+        }))
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.with_array(Array::dtype)
+    }
+
+    /// The device that holds it.
+    pub fn device(&self) -> B {
+        self.with_array(|array| array.backend().clone())
+    }
+
+    /// The only element, as a float.
+    ///
+    /// # Panics
+    /// If there is not exactly one element, or the device fails.
+    #[track_caller]
+    pub fn item(&self) -> f64 {
+        self.item_scalar().as_f64()
+    }
+
+    /// The only element, with its kind.
+    ///
+    /// # Panics
+    /// If there is not exactly one element, or the device fails.
+    #[track_caller]
+    pub fn item_scalar(&self) -> Scalar {
+        ok(self.array().item())
+    }
+
+    /// The elements in row-major order.
+    ///
+    /// # Panics
+    /// If `T` is not the type of the elements, or the device fails.
+    #[track_caller]
+    pub fn to_vec<T: Element>(&self) -> Vec<T> {
+        ok(self.array().to_vec())
+    }
+
+    /// Whether gradients flow to or through this tensor.
+    #[inline]
+    pub fn requires_grad(&self) -> bool {
+        self.0.requires_grad.load(Ordering::Relaxed)
+    }
+
+    /// Whether the tensor was made by the user rather than by a recorded operation. Only leaves gather `.grad`.
+    pub fn is_leaf(&self) -> bool {
+        self.0.origin.is_none()
+    }
+
+    /// The name of the recorded operation that made it, such as `MulBackward`; `None` for leaves.
+    pub fn grad_fn(&self) -> Option<String> {
+        match &self.0.origin {
+            Target::Node(node, _) => Some(format!("{}Backward", node.primitive.name())),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn origin(&self) -> &Target<B> {
+        &self.0.origin
+    }
+
+    /// Where gradients of this tensor go when it is an operand.
+    pub(crate) fn edge(&self) -> Target<B> {
+        match &self.0.origin {
+            Target::None if self.requires_grad() => Target::Leaf(self.clone()),
+            origin => origin.clone(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Makes this leaf gather its gradient. Gives the same tensor back, so that it can follow a constructor.
+    ///
+    /// # Panics
+    /// If the dtype is no float.
+    #[track_caller]
+    #[expect(clippy::must_use_candidate, reason = "it is called for its effect as well as for its result")]
+    pub fn requires_grad_(&self) -> Self {
+        self.set_requires_grad(true);
+        self.clone()
+    }
+
+    /// Switches whether this leaf gathers its gradient.
+    ///
+    /// # Panics
+    /// If the dtype is no float, or the tensor was made by a recorded operation and gradients are to be switched off.
+    #[track_caller]
+    pub fn set_requires_grad(&self, requires_grad: bool) {
+        let dtype = self.dtype();
+        if requires_grad && !dtype.is_float() {
+            ok(Err(Error::gradient("requires_grad", "a float dtype (f16, bf16, f32, f64)", dtype.name())
+                .hint("convert the tensor first: .to(DType::F32)")))
+        }
+        if !self.is_leaf() {
+            if !requires_grad {
+                ok(Err(Error::gradient("requires_grad", "a leaf", "the result of a recorded operation")
+                    .hint("use detach() for a tensor outside the graph")))
+            }
+            return;
+        }
+        self.0.requires_grad.store(requires_grad, Ordering::Relaxed);
+    }
+
+    fn leaf(&self) -> &Leaf<B> {
+        self.0.leaf.get_or_init(|| {
+            Box::new(Leaf {
+                grad: Mutex::new(None),
+                hooks: Hooks::new(),
+                after: Hooks::new(),
+                retains: AtomicBool::new(false),
+            })
+        })
+    }
+
+    /// The gradient that backward passes have gathered, or `None` before the first. The tensor it gives is the leaf's own:
+    /// `x.grad().unwrap().zero_()` empties what `x` has gathered.
+    pub fn grad(&self) -> Option<Self> {
+        self.0.leaf.get()?.grad.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces or removes the gradient.
+    ///
+    /// # Panics
+    /// If its shape, dtype or device differ from the tensor's, or it is the tensor itself.
+    #[track_caller]
+    pub fn set_grad(&self, grad: Option<Self>) {
+        if let Some(grad) = &grad {
+            let describe =
+                |t: &Self| format!("shape {:?} and dtype {} on {}", t.shape(), t.dtype(), t.device().label());
+            if grad.key() == self.key() {
+                ok(Err(Error::gradient("set_grad", "another tensor", "the tensor itself")))
+            }
+            if grad.shape() != self.shape() || grad.dtype() != self.dtype() || grad.device() != self.device() {
+                ok(Err(Error::gradient("set_grad", describe(self), describe(grad))))
+            }
+        }
+        *self.leaf().grad.lock().unwrap_or_else(PoisonError::into_inner) = grad;
+    }
+
+    /// Removes the gradient, so that the next backward pass starts afresh. [`grad`](Self::grad) is `None` then.
+    pub fn zero_grad(&self) {
+        if let Some(leaf) = self.0.leaf.get() {
+            let old = leaf.grad.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // Outside the lock: the gradient may own a graph that leads back here.
+            drop(old);
+        }
+    }
+
+    /// Adds to the gradient. Two threads may do so at once: the sum is taken under the lock.
+    pub(crate) fn accumulate(&self, gradient: &Self, create_graph: bool) -> Result<()> {
+        let leaf = self.leaf();
+        let mut held = leaf.grad.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*held {
+            None => {
+                // A tensor of its own: what the user does to `.grad` must not reach tensors of the graph.
+                let own = if create_graph { gradient.clone() } else { Self::from_array(gradient.array()) };
+                *held = Some(own);
+            }
+            Some(grad) if create_graph => *held = Some(grad.try_add(gradient)?),
+            Some(grad) => {
+                let sum = grad.array().add(&gradient.array())?;
+                grad.replace(sum);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the tensor a new value.
+    pub(crate) fn replace(&self, value: Array<B>) {
+        let old = std::mem::replace(&mut *self.0.value.write().unwrap_or_else(PoisonError::into_inner), value);
+        drop(old);
+    }
+
+    /// Gives the tensor a new value computed from its old one, by the rules of in-place operations: the shape stays, the
+    /// dtype must be able to take the result, and no gradient may be lost.
+    pub(crate) fn update(&self, op: &'static str, f: impl FnOnce(&Array<B>) -> Result<Array<B>>) -> Result<()> {
+        if self.requires_grad() && is_grad_enabled() {
+            let (expected, got, hint) = if self.is_leaf() {
+                ("a leaf outside of recording", "a leaf that requires a gradient", "wrap the update in no_grad(|| …)")
+            } else {
+                ("a leaf", "the result of a recorded operation", "use the operation without the underscore")
+            };
+            return Err(Error::gradient(op, expected, got).hint(hint));
+        }
+        let old = self.array();
+        let new = f(&old)?;
+        if new.shape() != old.shape() {
+            return Err(Error::shape(op, format!("a result of shape {}", old.shape()), new.shape().to_string()));
+        }
+        if new.dtype().category() > old.dtype().category() {
+            return Err(Error::dtype(op, format!("a result that fits dtype {}", old.dtype()), new.dtype().name()));
+        }
+        self.replace(new.cast(old.dtype())?);
+        Ok(())
+    }
+
+    /// The same value outside of the graph.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self::from_array(self.array())
+    }
+
+    /// Computes the gradients of this one-element tensor and adds them to the `.grad` of every leaf it depends on.
+    ///
+    /// What the graph kept is freed on the way; use [`backward_with`](Self::backward_with) to keep it.
+    ///
+    /// # Panics
+    /// If the tensor has more than one element or does not depend on a leaf that requires a gradient, or if the graph was
+    /// used by a backward pass before.
+    #[track_caller]
+    pub fn backward(&self) {
+        ok(engine::backward(&[self], &[None], &engine::Options::default()));
+    }
+
+    /// [`backward`](Self::backward) from a given gradient of this tensor, which may have any number of elements.
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward), and if the gradient's shape differs from the tensor's.
+    #[track_caller]
+    pub fn backward_with(&self, gradient: &Self) {
+        ok(engine::backward(&[self], &[Some(gradient)], &engine::Options::default()));
+    }
+
+    /// [`backward`](Self::backward) with options.
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward), and if the gradient's shape differs from the tensor's.
+    #[track_caller]
+    pub fn backward_opts(&self, gradient: Option<&Self>, options: engine::Options) {
+        ok(engine::backward(&[self], &[gradient], &options));
+    }
+
+    /// Makes a tensor that is not a leaf keep its gradient in `.grad` too.
+    ///
+    /// # Panics
+    /// If the tensor does not require a gradient.
+    #[track_caller]
+    pub fn retain_grad(&self) {
+        if !self.requires_grad() {
+            ok(Err(Error::gradient("retain_grad", "a tensor that requires a gradient", "one that does not")))
+        }
+        let Target::Node(node, output) = self.origin() else { return };
+        if self.leaf().retains.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let owner = Arc::downgrade(&self.0);
+        let hook: Hook<B> = Arc::new(move |gradient| {
+            if let Some(inner) = owner.upgrade() {
+                // A gradient that fits; an error here would be the device's, and the pass itself will meet it.
+                let tensor = Self(inner);
+                drop(tensor.accumulate(gradient, gradient.requires_grad()));
+            }
+            None
+        });
+        node.hooks.get_or_init(|| Box::new(Hooks::new())).add(*output, hook);
+    }
+
+    fn hooks(&self) -> &Hooks<B> {
+        match self.origin() {
+            Target::Node(node, _) => node.hooks.get_or_init(|| Box::new(Hooks::new())),
+            _ => &self.leaf().hooks,
+        }
+    }
+
+    /// Calls `hook` with this tensor's gradient when a backward pass has computed it; what it returns replaces the gradient.
+    /// Hooks run in the order they were registered. A leaf's hooks see the pass's gradient, before it is added to `.grad`.
+    ///
+    /// # Panics
+    /// If the tensor does not require a gradient. A backward pass panics if the replacement has another shape.
+    #[track_caller]
+    pub fn register_hook(&self, hook: impl Fn(&Self) -> Option<Self> + Send + Sync + 'static) -> HookHandle<B> {
+        if !self.requires_grad() {
+            ok(Err(Error::gradient("register_hook", "a tensor that requires a gradient", "one that does not")))
+        }
+        let output = if let Target::Node(_, output) = self.origin() { *output } else { 0 };
+        let number = self.hooks().add(output, Arc::new(hook));
+        HookHandle { tensor: self.clone(), number, after: false }
+    }
+
+    /// Calls `hook` with this leaf after a backward pass has added to its `.grad`.
+    ///
+    /// # Panics
+    /// If the tensor is not a leaf that requires a gradient.
+    #[track_caller]
+    pub fn register_post_accumulate_hook(&self, hook: impl Fn(&Self) + Send + Sync + 'static) -> HookHandle<B> {
+        if !self.requires_grad() || !self.is_leaf() {
+            ok(Err(Error::gradient(
+                "register_post_accumulate_hook",
+                "a leaf that requires a gradient",
+                "another tensor",
+            )))
+        }
+        let hook: Hook<B> = Arc::new(move |leaf| {
+            hook(leaf);
+            None
+        });
+        let number = self.leaf().after.add(0, hook);
+        HookHandle { tensor: self.clone(), number, after: true }
+    }
+
+    /// What a backward pass does with a leaf's gradient: hooks, accumulation, hooks.
+    pub(crate) fn receive(&self, gradient: Self, create_graph: bool) -> Result<()> {
+        self.accumulate(&gradient, create_graph)?;
+        if let Some(leaf) = self.0.leaf.get() {
+            leaf.after.run(0, self.clone())?;
+        }
+        Ok(())
+    }
+
+    /// The gradient after the leaf's own hooks.
+    pub(crate) fn hooked(&self, gradient: Self) -> Result<Self> {
+        match self.0.leaf.get() {
+            Some(leaf) => leaf.hooks.run(0, gradient),
+            None => Ok(gradient),
+        }
+    }
+
+    /// The graph behind this tensor in Graphviz's DOT language: operations as boxes, leaves as ellipses.
+    pub fn to_dot(&self) -> String {
+        crate::dot::render(self)
+    }
+
+    pub(crate) fn node(&self) -> Option<&Arc<Node<B>>> {
+        match self.origin() {
+            Target::Node(node, _) => Some(node),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_node(self) -> Option<Arc<Node<B>>> {
+        match &self.0.origin {
+            Target::Node(node, _) => Some(node.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl<B: Backend> fmt::Display for Tensor<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::print::repr(self))
+    }
+}
+
+impl<B: Backend> fmt::Debug for Tensor<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
