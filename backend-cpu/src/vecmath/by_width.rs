@@ -5,7 +5,7 @@
 
 use super::arith::fmod_f64;
 use super::erf::erfc_tail;
-use super::exp::{clamp, exp, exp_sum};
+use super::exp::{clamp, exp_moderate, exp_sum};
 use super::log::{log1p_finite, reduce};
 use super::real::{poly, quick_two_sum, two_prod, two_sum};
 use super::{Isa, Real};
@@ -121,7 +121,7 @@ impl ByWidth for f32 {
             -0.003_054_442_6,
             0.000_197_084_78,
         ];
-        exp::<I, Self>(poly::<I, Self>(if a > 4.0 { 4.0 } else { a }, &C))
+        exp_moderate::<I, Self>(poly::<I, Self>(if a > 4.0 { 4.0 } else { a }, &C))
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 //! polynomial in `(y - K) / (y + K)`, which maps `0..inf` to `-1..1`. The square in `exp(-y^2)` is taken in two parts:
 //! rounding it would cost as many ULP as it is large.
 
-use super::exp::{Scaled, exp_scaled_sum};
+use super::exp::{Scaled, exp_scaled_down_sum};
 use super::real::{poly, two_prod, two_sum};
 use super::{Isa, Real};
 
@@ -14,12 +14,18 @@ fn erfc_parts<I: Isa, T: Real>(y: T, square: (T, T)) -> (Scaled<T>, T) {
     // erfcx changes two or three times as fast with u = 1 / (y + K) as u itself: u is needed in two parts.
     let (d, dl) = two_sum(T::ERFCX_K, y);
     let u = T::lit(1.0) / d;
-    let (p, pe) = two_prod::<I, T>(u, d);
-    let ul = u * (((T::lit(1.0) - p) - pe) - u * dl);
+    // 1 - u d, exactly.
+    let e = if I::FMA {
+        (-u).mul_add::<I>(d, T::lit(1.0))
+    } else {
+        let (p, pe) = two_prod::<I, T>(u, d);
+        (T::lit(1.0) - p) - pe
+    };
+    let ul = u * (-u).mul_add::<I>(dl, e);
     let slope = T::lit(-2.0) * T::ERFCX_K;
     let t = slope.mul_add::<I>(ul, u.mul_add::<I>(slope, T::lit(1.0)));
     let f = poly::<I, T>(t, T::ERFCX);
-    (exp_scaled_sum::<I, T>(-square.0, -square.1), f.mul_add::<I>(u, f * ul))
+    (exp_scaled_down_sum::<I, T>(-square.0, -square.1), f.mul_add::<I>(u, f * ul))
 }
 
 /// `erf(x)` for `|x| <= ` [`Real::ERF_SMALL`].
@@ -62,11 +68,10 @@ pub fn gelu<I: Isa, T: Real>(x: T) -> T {
     let bound = T::ERFC_ZERO * T::lit(std::f64::consts::SQRT_2);
     let a = if a > bound { bound } else { a };
     // The exponent is -a^2 / 2, exactly: a / sqrt 2 rounds, but only where erfcx, which is flat, sees it.
-    let half = T::lit(0.5);
-    let (h, l) = two_prod::<I, T>(a, a);
-    let (e, q) = erfc_parts::<I, T>(a * T::SQRT_1_2, (h * half, l * half));
+    let half = T::lit(0.5) * a;
+    let (e, q) = erfc_parts::<I, T>(a * T::SQRT_1_2, two_prod::<I, T>(half, a));
     // |x| times the tail that is missing from x for x > 0, and that is all there is for x < 0.
-    let tail = e.times::<I>(half * a * q);
+    let tail = e.times::<I>(half * q);
     // x * 0 is -0, and NaN for -inf.
     (if x < T::lit(0.0) { x * T::lit(0.0) } else { x }) - tail
 }
