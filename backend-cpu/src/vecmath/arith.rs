@@ -15,7 +15,7 @@ pub fn sqrt<I: Isa, T: Real>(x: T) -> T {
     x.sqrt()
 }
 
-/// 1 / sqrt(x): two roundings. Measured: f32 1.0 ULP, f64 1.0 ULP.
+/// 1 / sqrt(x): two roundings. Measured: f32 1.5 ULP, f64 1.4 ULP.
 #[inline(always)]
 pub fn rsqrt<I: Isa, T: Real>(x: T) -> T {
     T::lit(1.0) / x.sqrt()
@@ -59,8 +59,7 @@ pub fn sign<I: Isa, T: Real>(x: T) -> T {
     if x > T::lit(0.0) { one } else { negative }
 }
 
-/// sqrt(x^2 + y^2) without overflow or underflow on the way; infinite if either is, even beside a NaN. Measured: f32
-/// 0.5 ULP, f64 1.0 ULP.
+/// sqrt(x^2 + y^2) without overflow or underflow on the way; infinite if either is, even beside a NaN. Measured: f32 0.5 ULP, f64 0.96 ULP.
 #[inline(always)]
 pub fn hypot<I: Isa, T: Real>(x: T, y: T) -> T {
     let infinite = (x.abs() == T::INFINITY) | (y.abs() == T::INFINITY);

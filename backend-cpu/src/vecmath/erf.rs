@@ -5,14 +5,16 @@
 //! rounding it would cost as many ULP as it is large.
 
 use super::exp::{Scaled, exp_scaled_down_sum};
-use super::real::{poly, two_prod, two_sum};
+use super::real::{poly, two_prod};
 use super::{Isa, Real};
 
 /// `(e, q)` with `erfc(y) = e * q` for `y >= 0`, where `square` is `y^2` in two parts.
 #[inline(always)]
 fn erfc_parts<I: Isa, T: Real>(y: T, square: (T, T)) -> (Scaled<T>, T) {
     // erfcx changes two or three times as fast with u = 1 / (y + K) as u itself: u is needed in two parts.
-    let (d, dl) = two_sum(T::ERFCX_K, y);
+    // K and y + K are multiples of the latter's ULP, so their difference is exact, and so is what the sum lost.
+    let d = T::ERFCX_K + y;
+    let dl = y - (d - T::ERFCX_K);
     let u = T::lit(1.0) / d;
     // 1 - u d, exactly.
     let e = if I::FMA {
@@ -34,14 +36,14 @@ pub(super) fn erf_small<I: Isa, T: Real>(x: T) -> T {
     x.mul_add::<I>(poly::<I, T>(x * x, T::ERF), x)
 }
 
-/// Error function. Measured: f32 1.1 ULP, f64 1.2 ULP.
+/// Error function. Measured: f32 1.1 ULP, f64 1.1 ULP.
 #[inline(always)]
 pub fn erf<I: Isa, T: Real>(x: T) -> T {
     let a = x.abs();
     (if a < T::ERF_SMALL { erf_small::<I, T>(a) } else { T::lit(1.0) - T::erfc_for_erf::<I>(a) }).copysign(x)
 }
 
-/// Complementary error function, its tail down to the smallest denormal. Measured: f32 2.4 ULP, f64 2.9 ULP.
+/// Complementary error function, its tail down to the smallest denormal. Measured: f32 2.8 ULP, f64 2.4 ULP.
 #[inline(always)]
 pub fn erfc<I: Isa, T: Real>(x: T) -> T {
     let a = x.abs();
@@ -61,7 +63,7 @@ pub(super) fn erfc_tail<I: Isa, T: Real>(a: T) -> T {
 }
 
 /// gelu in its exact form, `x / 2 * erfc(-x / sqrt 2)`, its negative tail down to the smallest denormal. NaN at -inf
-/// as in PyTorch. Measured: f32 2.1 ULP, f64 2.5 ULP.
+/// as in PyTorch. Measured: f32 3.6 ULP, f64 3.2 ULP.
 #[inline(always)]
 pub fn gelu<I: Isa, T: Real>(x: T) -> T {
     let a = x.abs();

@@ -27,7 +27,7 @@ fn ln_of_parts<I: Isa, T: Real>(e: T, f: T, c: T) -> T {
     s + (lost + e.mul_add::<I>(T::LN2.1, c))
 }
 
-/// Natural logarithm. Measured: f32 0.9 ULP, f64 0.9 ULP.
+/// Natural logarithm. Measured: f32 0.79 ULP, f64 0.74 ULP.
 #[inline(always)]
 pub fn ln<I: Isa, T: Real>(x: T) -> T {
     let (e, f) = reduce(x);
@@ -45,13 +45,13 @@ fn in_base<I: Isa, T: Real>(x: T, factor: (T, T), step: (T, T)) -> T {
     with_specials(x, s + (se + (pe + e * step.1)))
 }
 
-/// Logarithm to base 2, exact for powers of 2. Measured: f32 0.8 ULP, f64 0.8 ULP.
+/// Logarithm to base 2, exact for powers of 2. Measured: f32 0.84 ULP, f64 0.66 ULP.
 #[inline(always)]
 pub fn log2<I: Isa, T: Real>(x: T) -> T {
     in_base::<I, T>(x, T::LOG2_E, (T::lit(1.0), T::lit(0.0)))
 }
 
-/// Logarithm to base 10. Measured: f32 0.8 ULP, f64 0.8 ULP.
+/// Logarithm to base 10. Measured: f32 0.72 ULP, f64 0.64 ULP.
 #[inline(always)]
 pub fn log10<I: Isa, T: Real>(x: T) -> T {
     in_base::<I, T>(x, T::LOG10_E, T::LOG10_2)
@@ -70,7 +70,7 @@ pub(super) fn log1p_finite<I: Isa, T: Real>(x: T) -> T {
     ln_of_parts::<I, T>(e, f, c)
 }
 
-/// ln(1 + x) without cancellation near 0. Measured: f32 1.0 ULP, f64 1.0 ULP.
+/// ln(1 + x) without cancellation near 0. Measured: f32 0.86 ULP, f64 0.61 ULP.
 #[inline(always)]
 pub fn log1p<I: Isa, T: Real>(x: T) -> T {
     let y = with_specials(T::lit(1.0) + x, log1p_finite::<I, T>(x));

@@ -148,10 +148,27 @@ pub trait Real:
 /// `c[0] + c[1] x + c[2] x^2 + …`
 #[inline(always)]
 pub(super) fn poly<I: Isa, T: Real>(x: T, c: &[T]) -> T {
-    let mut sum = c[c.len() - 1];
-    let mut i = c.len() - 1;
-    while i > 0 {
-        i -= 1;
+    if c.len() < LONG {
+        return horner::<I, T>(x, c, 0, 1);
+    }
+    // Long chains of dependent multiply-adds outrun what a core can overlap: two chains of half the length cost one
+    // multiplication more and nearly half the time. The largest terms stay out of it, as even and odd terms of like
+    // size but opposite sign would cancel.
+    let z = x * x;
+    let high = horner::<I, T>(z, c, 3, 2).mul_add::<I>(x, horner::<I, T>(z, c, 2, 2));
+    high.mul_add::<I>(x, c[1]).mul_add::<I>(x, c[0])
+}
+
+/// The number of coefficients from which [`poly`] splits.
+const LONG: usize = 8;
+
+/// `c[first] + c[first + step] x + c[first + 2 step] x^2 + …`
+#[inline(always)]
+fn horner<I: Isa, T: Real>(x: T, c: &[T], first: usize, step: usize) -> T {
+    let mut i = first + (c.len() - 1 - first) / step * step;
+    let mut sum = c[i];
+    while i > first {
+        i -= step;
         sum = sum.mul_add::<I>(x, c[i]);
     }
     sum

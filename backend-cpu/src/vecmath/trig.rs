@@ -26,7 +26,8 @@ fn sin_cos_reduced<I: Isa, T: Real>(r: T, lo: T) -> (T, T) {
     (s, c)
 }
 
-/// Sine for `|x| <= ` [`Real::TRIG_LIMIT`]. Measured: f32 0.9 ULP, f64 1.0 ULP.
+/// Sine for `|x| <= ` [`Real::TRIG_LIMIT`]. Measured: f32 0.9 ULP, beside multiples
+/// of pi above 1,000 up to 1.5; f64 0.7 ULP.
 #[inline(always)]
 pub fn sin<I: Isa, T: Real>(x: T) -> T {
     let (q, r, lo) = x.trig_reduce::<I>();
@@ -36,7 +37,8 @@ pub fn sin<I: Isa, T: Real>(x: T) -> T {
     if x.abs() < T::TINY { x } else { y }
 }
 
-/// Cosine for `|x| <= ` [`Real::TRIG_LIMIT`]. Measured: f32 0.9 ULP, f64 1.0 ULP.
+/// Cosine for `|x| <= ` [`Real::TRIG_LIMIT`]. Measured: f32 0.9 ULP, beside odd
+/// multiples of pi/2 above 1,000 up to 1.5; f64 0.7 ULP.
 #[inline(always)]
 pub fn cos<I: Isa, T: Real>(x: T) -> T {
     let (q, r, lo) = x.trig_reduce::<I>();
@@ -44,7 +46,7 @@ pub fn cos<I: Isa, T: Real>(x: T) -> T {
     (if q & 1 == 0 { c } else { s }).flip_if_bit1(q.wrapping_add(1))
 }
 
-/// Tangent for `|x| <= ` [`Real::TRIG_LIMIT`]. Measured: f32 2.0 ULP, f64 2.0 ULP.
+/// Tangent for `|x| <= ` [`Real::TRIG_LIMIT`]. Measured: f32 2.4 ULP, f64 1.5 ULP.
 #[inline(always)]
 pub fn tan<I: Isa, T: Real>(x: T) -> T {
     let (q, r, lo) = x.trig_reduce::<I>();
@@ -60,7 +62,7 @@ fn asin_reduced<I: Isa, T: Real>(s: T, z: T) -> T {
     (s * z).mul_add::<I>(poly::<I, T>(z, T::ASIN), s)
 }
 
-/// Inverse sine in `-pi/2..=pi/2`; NaN outside `-1..=1`. Measured: f32 2.0 ULP, f64 2.0 ULP.
+/// Inverse sine in `-pi/2..=pi/2`; NaN outside `-1..=1`. Measured: f32 2.3 ULP, f64 2.0 ULP.
 #[inline(always)]
 pub fn asin<I: Isa, T: Real>(x: T) -> T {
     let a = x.abs();
@@ -72,7 +74,7 @@ pub fn asin<I: Isa, T: Real>(x: T) -> T {
     (if large { T::PI_2.0 - ((p + p) - T::PI_2.1) } else { p }).copysign(x)
 }
 
-/// Inverse cosine in `0..=pi`; NaN outside `-1..=1`. Measured: f32 1.5 ULP, f64 1.5 ULP.
+/// Inverse cosine in `0..=pi`; NaN outside `-1..=1`. Measured: f32 1.1 ULP, f64 1.0 ULP.
 #[inline(always)]
 pub fn acos<I: Isa, T: Real>(x: T) -> T {
     let a = x.abs();
@@ -101,7 +103,7 @@ fn atan_ratio<I: Isa, T: Real>(n: T, d: T) -> T {
     sum + (lost + (tail + low))
 }
 
-/// Inverse tangent in `-pi/2..=pi/2`. Measured: f32 1.3 ULP, f64 1.3 ULP.
+/// Inverse tangent in `-pi/2..=pi/2`. Measured: f32 1.8 ULP, f64 1.7 ULP.
 #[inline(always)]
 pub fn atan<I: Isa, T: Real>(x: T) -> T {
     let a = x.abs();
@@ -114,8 +116,7 @@ pub fn atan<I: Isa, T: Real>(x: T) -> T {
     (if inverse { T::PI_2.0 - (t - T::PI_2.1) } else { t }).copysign(x)
 }
 
-/// The angle of the point (x, y), in `-pi..=pi`; signed zeros and infinities as in IEEE 754. Measured: f32 1.5 ULP,
-/// f64 1.5 ULP.
+/// The angle of the point (x, y), in `-pi..=pi`; signed zeros and infinities as in IEEE 754. Measured: f32 1.6 ULP, f64 1.5 ULP.
 #[inline(always)]
 pub fn atan2<I: Isa, T: Real>(y: T, x: T) -> T {
     let (ay, ax) = (y.abs(), x.abs());

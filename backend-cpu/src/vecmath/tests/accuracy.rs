@@ -12,22 +12,22 @@ use super::super::{BinaryFn, Level, UnaryFn};
 fn unary_bound(f: UnaryFn) -> (f64, f64) {
     match f {
         UnaryFn::Exp => (1.0, 1.0),
-        UnaryFn::Exp2 => (1.2, 1.1),
+        UnaryFn::Exp2 => (1.25, 1.1),
         UnaryFn::Expm1 => (1.5, 2.0),
         UnaryFn::Ln | UnaryFn::Log2 | UnaryFn::Log10 | UnaryFn::Log1p => (0.9, 0.8),
-        UnaryFn::Sin | UnaryFn::Cos => (0.9, 0.8),
-        UnaryFn::Tan => (2.2, 2.0),
-        UnaryFn::Asin => (2.3, 2.2),
-        UnaryFn::Acos => (1.1, 1.1),
-        UnaryFn::Atan => (1.8, 1.8),
+        UnaryFn::Sin | UnaryFn::Cos => (1.5, 0.8),
+        UnaryFn::Tan => (2.5, 2.0),
+        UnaryFn::Asin => (2.4, 2.2),
+        UnaryFn::Acos => (1.2, 1.1),
+        UnaryFn::Atan => (1.9, 1.8),
         UnaryFn::Sinh | UnaryFn::Cosh => (1.7, 1.5),
-        UnaryFn::Tanh => (1.3, 1.5),
-        UnaryFn::Asinh | UnaryFn::Acosh | UnaryFn::Atanh => (0.51, 1.8),
-        UnaryFn::Erf => (1.1, 1.2),
-        UnaryFn::Erfc => (3.5, 3.7),
-        UnaryFn::Sigmoid | UnaryFn::Silu => (2.3, 2.1),
-        UnaryFn::Gelu => (4.1, 4.0),
-        UnaryFn::GeluTanh => (2.6, 2.0),
+        UnaryFn::Tanh => (1.35, 1.5),
+        UnaryFn::Asinh | UnaryFn::Acosh | UnaryFn::Atanh => (0.501, 1.8),
+        UnaryFn::Erf => (1.2, 1.2),
+        UnaryFn::Erfc => (3.6, 3.7),
+        UnaryFn::Sigmoid | UnaryFn::Silu => (2.5, 2.1),
+        UnaryFn::Gelu => (4.2, 3.9),
+        UnaryFn::GeluTanh => (2.7, 2.0),
         UnaryFn::Softplus => (1.7, 1.5),
         UnaryFn::Rsqrt => (1.5, 1.5),
         UnaryFn::Reciprocal
@@ -38,9 +38,9 @@ fn unary_bound(f: UnaryFn) -> (f64, f64) {
         | UnaryFn::Round
         | UnaryFn::Frac
         | UnaryFn::Sign => (0.5, 0.5),
-        UnaryFn::Lgamma | UnaryFn::Erfinv => (0.51, 2.0),
+        UnaryFn::Lgamma | UnaryFn::Erfinv => (0.501, 2.0),
         // Arguments near its zeros lose digits, as everywhere.
-        UnaryFn::Digamma => (0.51, 1000.0),
+        UnaryFn::Digamma => (0.501, 1000.0),
     }
 }
 
