@@ -8,6 +8,8 @@ pub mod backend;
 mod dtype;
 mod error;
 pub mod layout;
+pub mod npy;
+pub mod npz;
 pub mod op;
 pub mod print;
 pub mod program;
