@@ -59,7 +59,8 @@ pub fn sign<I: Isa, T: Real>(x: T) -> T {
     if x > T::lit(0.0) { one } else { negative }
 }
 
-/// sqrt(x^2 + y^2) without overflow or underflow on the way; infinite if either is, even beside a NaN. Measured: f32 0.5 ULP, f64 0.96 ULP.
+/// sqrt(x^2 + y^2) without overflow or underflow on the way; infinite if either is, even beside a NaN. Measured:
+/// f32 0.5 ULP, f64 0.96 ULP.
 #[inline(always)]
 pub fn hypot<I: Isa, T: Real>(x: T, y: T) -> T {
     let infinite = (x.abs() == T::INFINITY) | (y.abs() == T::INFINITY);

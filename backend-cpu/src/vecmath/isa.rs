@@ -158,10 +158,10 @@ impl Level {
         match self.0 {
             Kind::Baseline => task.run::<Baseline>(),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: a `Level` of this kind exists only if `available` detected all features that `run_avx2` enables.
+            // SAFETY: a `Level` of this kind exists only if `available` detected all that `run_avx2` enables.
             Kind::Avx2 => unsafe { run_avx2(task) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: a `Level` of this kind exists only if `available` detected all features that `run_avx512` enables.
+            // SAFETY: a `Level` of this kind exists only if `available` detected all that `run_avx512` enables.
             Kind::Avx512 => unsafe { run_avx512(task) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: a `Level` of this kind exists only if `available` detected NEON.

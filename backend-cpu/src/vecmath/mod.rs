@@ -1,14 +1,14 @@
 //! Elementary functions on slices, vectorised by the compiler.
 //!
 //! Each function is written once, as branch-free scalar code that is generic over the type ([`Real`]: `f32`, `f64`)
-//! and the instruction set ([`Isa`]): [`exp`], [`tanh`], [`erf`] and so on. Inlined into a loop whose enclosing function
-//! has the instruction set enabled, LLVM turns it into vector code. [`UnaryFn`] and [`BinaryFn`] list them with such
+//! and the instruction set ([`Isa`]): [`exp`], [`tanh`], [`erf`] and so on. Inlined into a loop whose enclosing
+//! function has the instruction set enabled, LLVM turns it into vector code. [`UnaryFn`] and [`BinaryFn`] list them with such
 //! loops ready-made; [`Level::run`] compiles loops of one's own (softmax, a fused chain) per instruction set, decided
 //! once at run time.
 //!
 //! Rules for the scalar functions, on which vectorisation depends: no table look-ups (gathers are slow), no
-//! conversions between 64-bit integers and floats, no shifts of signed 64-bit integers (AVX2 has neither), and no calls;
-//! conditions choose between two values that are both computed.
+//! conversions between 64-bit integers and floats, no shifts of signed 64-bit integers (AVX2 has neither), and no
+//! calls; conditions choose between two values that are both computed.
 //!
 //! Errors are in ULP of the exact result in its type, the largest found by this module's tests over every exponent on
 //! the instruction sets with fused multiply-add; without it they are up to 0.6 ULP larger (1.2 for erfc in f64). NaN,
