@@ -1,9 +1,10 @@
 //! The handle, and how each of the [`Backend`]'s methods finds its kernels.
 
-use crate::{Buffer, memory};
+use crate::vecmath::Level;
+use crate::{Buffer, memory, pointwise};
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use tensor_core::{Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Result};
+use tensor_core::{Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, Program, Result, Shape, ViewMut};
 
 /// The processor. Handles are cheap; they share one memory pool and the threads of `rayon`'s pool.
 ///
@@ -14,15 +15,34 @@ use tensor_core::{Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Resu
 /// println!("{} with {:?} bytes of memory", cpu.info().name, cpu.info().memory);
 /// assert_eq!(cpu.label(), "cpu");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    _private: (),
+    level: Level,
 }
 
 impl Cpu {
-    /// The processor, which is always there.
+    /// The processor, which is always there, with the best instruction set it has (or the one that the environment variable
+    /// `GRADIX_CPU_ISA` names; see [`Level::best`]).
     pub fn open() -> Self {
         Self::default()
+    }
+
+    /// The processor, using only a certain instruction set: to compare instruction sets, and to test those that would not
+    /// be chosen. Handles with different ones are not equal.
+    pub fn with_level(level: Level) -> Self {
+        Self { level }
+    }
+
+    /// The instruction set that kernels use.
+    #[inline]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self { level: Level::best() }
     }
 }
 
@@ -86,6 +106,16 @@ impl Backend for Cpu {
 
     fn reads_are_free(&self) -> bool {
         true
+    }
+
+    fn pointwise(
+        &self,
+        program: &Program,
+        shape: &Shape,
+        inputs: &[Input<'_, Self>],
+        outputs: &mut [ViewMut<'_, Self>],
+    ) -> Result<()> {
+        pointwise::pointwise(self.level, program, shape, inputs, outputs)
     }
 }
 

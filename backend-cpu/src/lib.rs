@@ -18,6 +18,8 @@
 mod backend;
 mod buffer;
 pub mod memory;
+mod parallel;
+mod pointwise;
 pub mod vecmath;
 
 pub use backend::Cpu;

@@ -1,0 +1,25 @@
+//! Pointwise programs on tiles.
+//!
+//! A tile is a few hundred elements. Each instruction of a program runs as a [kernel] over a whole tile before the next one
+//! starts, so intermediate values never leave the first-level cache, and what it costs to find the next kernel is
+//! forgotten over a tile's elements. Inputs and outputs that lie densely are read and written in place; others are gathered
+//! and scattered tile by tile.
+//!
+//! - `walk`: which axes there are once those that lie densely behind each other are one;
+//! - `plan`: which kernels run, and where their operands are;
+//! - `run`: the loop over tiles, on as many threads as are worth it;
+//! - `lookup`, `float`, `int`, `element`: the kernels of every operation and dtype;
+//! - `leaves`: coordinates and random bits; `moves`: gathering and scattering.
+
+pub(crate) mod element;
+mod float;
+mod int;
+pub(crate) mod kernel;
+mod leaves;
+mod lookup;
+pub(crate) mod moves;
+mod plan;
+mod run;
+pub(crate) mod walk;
+
+pub(crate) use run::pointwise;

@@ -1,0 +1,449 @@
+//! A program made ready to run: which kernel runs when, and where each value lies.
+//!
+//! Values lie in *lanes*: a pointer and a step. First come the lanes of the outputs and inputs, whose pointers move from
+//! tile to tile; then those of values that are the same everywhere, computed once; then tiles of scratch memory, which
+//! are used again as soon as nobody needs their value any more.
+
+use super::kernel::Kernel;
+use super::lookup;
+use smallvec::SmallVec;
+use tensor_core::program::{Op, Reg};
+use tensor_core::{DType, Program};
+
+/// The number of a lane.
+pub(super) type Lane = u8;
+
+/// One thing to do for each tile, in order.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Runs a kernel.
+    Kernel { kernel: Kernel, dst: Lane, src: [Lane; 3] },
+    /// Coordinates along an axis: `number / inner % size`.
+    Iota { dst: Lane, inner: usize, size: usize },
+    /// Random words, for those of the block's four that have a lane.
+    Random { seed: u64, stream: u64, dst: [Option<Lane>; 4] },
+}
+
+/// A value that is computed once for all elements.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Constant {
+    /// Where it lies.
+    pub(super) lane: Lane,
+    /// Where it comes from.
+    pub(super) from: Source,
+    /// Bytes of one element.
+    pub(super) size: usize,
+    /// Whether tiles read it, so that it must be repeated.
+    pub(super) repeated: bool,
+}
+
+/// Where a constant comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// The run-time scalar of this number, as this dtype.
+    Scalar(usize, DType),
+    /// The only element of an input, and the kernel that reads it, if one is needed.
+    Input(usize, Option<Kernel>),
+    /// Other constants.
+    Kernel(Kernel, [Lane; 3]),
+}
+
+/// What the plan has to know of the memory that a program runs on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory<'a> {
+    /// For each input: whether all elements are the same one.
+    pub(super) uniform: &'a [bool],
+    /// For each input: whether it is the old content of an output.
+    pub(super) in_place: &'a [bool],
+    /// For each output: whether it lies densely in each tile and no input reads it, so that kernels may write to it.
+    pub(super) direct: &'a [bool],
+    /// The sizes of the shape's axes, for coordinates.
+    pub(super) dims: &'a [usize],
+}
+
+/// A program made ready to run.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// What is done once, in order.
+    pub(super) constants: SmallVec<[Constant; 4]>,
+    /// What is done for each tile, in order.
+    pub(super) steps: SmallVec<[Step; 16]>,
+    /// The number of inputs.
+    pub(super) inputs: usize,
+    /// The first lane of scratch tiles.
+    pub(super) first_tile: usize,
+    /// The number of scratch tiles.
+    pub(super) tiles: usize,
+    /// The most bytes that an element of a scratch tile has.
+    pub(super) tile_size: usize,
+    /// About how many nanoseconds the arithmetic of a thousand elements takes.
+    pub(super) cost: usize,
+}
+
+/// Where a register's value is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    lane: Lane,
+    constant: bool,
+}
+
+/// No register uses this place.
+const NOWHERE: Place = Place { lane: Lane::MAX, constant: false };
+
+struct Planner<'a> {
+    program: &'a Program,
+    memory: Memory<'a>,
+    plan: Plan,
+    places: SmallVec<[Place; 16]>,
+    /// The instruction after which a register is not needed any more.
+    last_use: SmallVec<[u8; 16]>,
+    /// For each register the output that it may be computed into, if any.
+    direct: SmallVec<[Option<u8>; 16]>,
+    /// Scratch tiles that hold nothing, as bits. There are at most as many as registers: 64.
+    free: u64,
+    constants: usize,
+}
+
+/// The use that outlives all instructions: as an output that is stored at the end.
+const AT_END: u8 = u8::MAX;
+
+impl Plan {
+    pub(super) fn new(program: &Program, memory: Memory<'_>) -> Self {
+        let count = program.insts().len();
+        let mut planner = Planner {
+            program,
+            memory,
+            plan: Self {
+                constants: SmallVec::new(),
+                steps: SmallVec::new(),
+                inputs: memory.uniform.len(),
+                first_tile: 0,
+                tiles: 0,
+                tile_size: 0,
+                cost: 0,
+            },
+            places: SmallVec::from_elem(NOWHERE, count),
+            last_use: SmallVec::from_elem(0, count),
+            direct: SmallVec::from_elem(None, count),
+            free: 0,
+            constants: 0,
+        };
+        let (live, constant) = planner.survey();
+        let moving = memory.uniform.len() + memory.direct.len();
+        planner.plan.first_tile = moving + planner.constants;
+        let mut next_constant = moving as Lane;
+        for number in (0..count).filter(|&number| live & 1 << number != 0) {
+            if constant & 1 << number != 0 {
+                planner.constant(number, &mut next_constant);
+            } else {
+                planner.instruction(number);
+            }
+        }
+        planner.store_outputs();
+        planner.plan
+    }
+}
+
+impl Planner<'_> {
+    /// Which instructions matter, and which of them are the same for all elements, as bits; fills `last_use` and `direct`.
+    fn survey(&mut self) -> (u64, u64) {
+        let insts = self.program.insts();
+        let (mut live, mut constant) = (0u64, 0u64);
+        for (number, &reg) in self.program.outputs().iter().enumerate() {
+            let taken = live & 1 << reg.index() != 0;
+            live |= 1 << reg.index();
+            if self.memory.direct[number] && !taken && lookup::stored_as_is(self.program.dtype(reg)) {
+                self.direct[reg.index()] = Some(number as u8);
+            }
+            self.last_use[reg.index()] = AT_END;
+        }
+        for (number, inst) in insts.iter().enumerate().rev() {
+            if live & 1 << number == 0 {
+                continue;
+            }
+            for_operands(&inst.op, |reg| {
+                live |= 1 << reg.index();
+                let last = &mut self.last_use[reg.index()];
+                *last = (*last).max(number as u8);
+            });
+        }
+        for (number, inst) in insts.iter().enumerate() {
+            let is_constant = match inst.op {
+                Op::Scalar(_) => true,
+                Op::Input(input) => self.memory.uniform[input as usize],
+                Op::Iota(_) | Op::Random { .. } => false,
+                Op::Unary(..) | Op::Binary(..) | Op::Compare(..) | Op::Ternary(..) | Op::Cast(_) => {
+                    let mut all = true;
+                    for_operands(&inst.op, |reg| all &= constant & 1 << reg.index() != 0);
+                    all
+                }
+            };
+            constant |= u64::from(is_constant) << number;
+        }
+        self.constants = (live & constant).count_ones() as usize;
+        (live, constant)
+    }
+
+    /// The kernel of an instruction and its operands, or `None` for a cast that changes nothing.
+    fn kernel(&self, op: &Op, dtype: DType) -> (Option<Kernel>, [Lane; 3]) {
+        let lane = |reg: Reg| self.places[reg.index()].lane;
+        let of = |reg: Reg| self.program.dtype(reg);
+        match *op {
+            Op::Unary(op, a) => (Some(lookup::unary_kernel(op, of(a))), [lane(a), 0, 0]),
+            Op::Binary(op, a, b) => (Some(lookup::binary_kernel(op, of(a))), [lane(a), lane(b), 0]),
+            Op::Compare(op, a, b) => (Some(lookup::compare_kernel(op, of(a))), [lane(a), lane(b), 0]),
+            Op::Ternary(op, a, b, c) => (Some(lookup::ternary_kernel(op, of(c))), [lane(a), lane(b), lane(c)]),
+            Op::Cast(a) => (lookup::cast_kernel(of(a), dtype), [lane(a), 0, 0]),
+            Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. } => {
+                unreachable!("leaves have no kernel of their own")
+            }
+        }
+    }
+
+    /// Plans an instruction whose value is the same for all elements.
+    fn constant(&mut self, number: usize, next: &mut Lane) {
+        let inst = self.program.insts()[number];
+        let from = match inst.op {
+            Op::Scalar(scalar) => Source::Scalar(scalar as usize, inst.dtype.compute()),
+            Op::Input(input) => Source::Input(input as usize, lookup::load_kernel(inst.dtype)),
+            ref op => match self.kernel(op, inst.dtype) {
+                (Some(kernel), src) => Source::Kernel(kernel, src),
+                (None, src) => {
+                    let copy = lookup::store_kernel(inst.dtype.compute());
+                    Source::Kernel(copy, src)
+                }
+            },
+        };
+        let repeated = self.last_use[number] == AT_END;
+        let lane = *next;
+        *next += 1;
+        self.places[number] = Place { lane, constant: true };
+        self.plan.constants.push(Constant { lane, from, size: inst.dtype.compute().size(), repeated });
+    }
+
+    /// Plans an instruction whose value differs from element to element.
+    fn instruction(&mut self, number: usize) {
+        if self.places[number].lane != Lane::MAX {
+            // A random word that was planned with another of its block.
+            return self.retire(number);
+        }
+        let inst = self.program.insts()[number];
+        match inst.op {
+            Op::Input(input) => {
+                let lane = self.memory.direct.len() as Lane + input;
+                // What is both an output's old content and an output must be saved before outputs are stored.
+                let saved = self.memory.in_place[input as usize] && self.last_use[number] == AT_END;
+                let load = lookup::load_kernel(inst.dtype);
+                match load.or_else(|| saved.then(|| lookup::store_kernel(inst.dtype))) {
+                    None => self.places[number] = Place { lane, constant: false },
+                    Some(kernel) => {
+                        let dst = self.results(number);
+                        self.push_kernel(kernel, dst, [lane, 0, 0], 100);
+                    }
+                }
+            }
+            Op::Iota(axis) => {
+                let dst = self.results(number);
+                let inner = self.memory.dims[axis as usize + 1..].iter().product();
+                self.plan.steps.push(Step::Iota { dst, inner, size: self.memory.dims[axis as usize] });
+                self.plan.cost += 200;
+            }
+            Op::Random { key, .. } => self.random(key),
+            ref op => {
+                for_operands(op, |reg| {
+                    let place = self.places[reg.index()];
+                    if place.constant {
+                        let first = self.memory.uniform.len() + self.memory.direct.len();
+                        self.plan.constants[place.lane as usize - first].repeated = true;
+                    }
+                });
+                match self.kernel(op, inst.dtype) {
+                    (Some(kernel), src) => {
+                        let dst = self.results(number);
+                        self.push_kernel(kernel, dst, src, cost(op));
+                    }
+                    (None, [lane, ..]) => self.share(number, lane),
+                }
+            }
+        }
+        self.retire(number);
+    }
+
+    /// Lets a cast that changes nothing stand for its operand.
+    fn share(&mut self, number: usize, lane: Lane) {
+        // All that share a lane live as long as the longest-lived of them. (Those that the lane belonged to before do not
+        // matter: they freed it already.)
+        let sharers =
+            |places: &[Place]| (0..number).filter(|&other| places[other].lane == lane).collect::<SmallVec<[_; 4]>>();
+        let sharers = sharers(&self.places);
+        let last = sharers.iter().fold(self.last_use[number], |last, &other| last.max(self.last_use[other]));
+        for other in sharers {
+            self.last_use[other] = last;
+        }
+        self.last_use[number] = last;
+        self.places[number] = Place { lane, constant: false };
+    }
+
+    fn push_kernel(&mut self, kernel: Kernel, dst: Lane, src: [Lane; 3], cost: usize) {
+        self.plan.steps.push(Step::Kernel { kernel, dst, src });
+        self.plan.cost += cost;
+    }
+
+    /// Plans all words of a random block that the program reads, in one step.
+    fn random(&mut self, key: u8) {
+        let mut dst = [None; 4];
+        let mut wanted: SmallVec<[(usize, u8); 4]> = SmallVec::new();
+        for (number, inst) in self.program.insts().iter().enumerate() {
+            if let Op::Random { key: other, word } = inst.op
+                && other == key
+            {
+                wanted.push((number, word));
+            }
+        }
+        for (number, word) in wanted {
+            let is_live = self.last_use[number] > 0;
+            if is_live {
+                dst[word as usize] = Some(self.results(number));
+            }
+        }
+        let value = |number: u8| self.program.scalars()[number as usize].as_i64() as u64;
+        self.plan.steps.push(Step::Random { seed: value(key), stream: value(key + 1), dst });
+        self.plan.cost += 2000;
+    }
+
+    /// A lane for an instruction's results: its output, or a free tile.
+    fn results(&mut self, number: usize) -> Lane {
+        let lane = match self.direct[number] {
+            Some(output) => output,
+            None => {
+                if self.free == 0 {
+                    self.free |= 1 << self.plan.tiles;
+                    self.plan.tiles += 1;
+                }
+                let tile = self.free.trailing_zeros();
+                self.free &= self.free - 1;
+                let size = self.program.insts()[number].dtype.compute().size();
+                self.plan.tile_size = self.plan.tile_size.max(size);
+                (self.plan.first_tile + tile as usize) as Lane
+            }
+        };
+        self.places[number] = Place { lane, constant: false };
+        lane
+    }
+
+    /// Frees the tiles whose last use this instruction was. It happens after the instruction got its own, so that results
+    /// never overlap operands.
+    fn retire(&mut self, number: usize) {
+        for register in 0..number {
+            let place = self.places[register];
+            if self.last_use[register] as usize == number
+                && !place.constant
+                && place.lane != Lane::MAX
+                && place.lane as usize >= self.plan.first_tile
+            {
+                self.free |= 1 << (place.lane as usize - self.plan.first_tile);
+            }
+        }
+    }
+
+    /// Plans what writes the outputs that no kernel wrote.
+    fn store_outputs(&mut self) {
+        for (output, &reg) in self.program.outputs().iter().enumerate() {
+            let dst = output as Lane;
+            let src = self.places[reg.index()].lane;
+            if src != dst {
+                self.push_kernel(lookup::store_kernel(self.program.dtype(reg)), dst, [src, 0, 0], 100);
+            }
+        }
+    }
+}
+
+/// Calls `f` with the registers that an instruction reads.
+#[inline(always)]
+fn for_operands(op: &Op, mut f: impl FnMut(Reg)) {
+    match *op {
+        Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. } => {}
+        Op::Unary(_, a) | Op::Cast(a) => f(a),
+        Op::Binary(_, a, b) | Op::Compare(_, a, b) => {
+            f(a);
+            f(b);
+        }
+        Op::Ternary(_, a, b, c) => {
+            f(a);
+            f(b);
+            f(c);
+        }
+    }
+}
+
+/// About how many nanoseconds a thousand elements of an instruction take. It only decides when threads are worth it.
+fn cost(op: &Op) -> usize {
+    use tensor_core::op::{BinaryOp, UnaryOp};
+    match op {
+        Op::Unary(op, _) => match op {
+            UnaryOp::Exp
+            | UnaryOp::Exp2
+            | UnaryOp::Expm1
+            | UnaryOp::Log
+            | UnaryOp::Log2
+            | UnaryOp::Log10
+            | UnaryOp::Log1p
+            | UnaryOp::Sin
+            | UnaryOp::Cos
+            | UnaryOp::Tan
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Sinh
+            | UnaryOp::Cosh
+            | UnaryOp::Tanh
+            | UnaryOp::Asinh
+            | UnaryOp::Acosh
+            | UnaryOp::Atanh
+            | UnaryOp::Erf
+            | UnaryOp::Erfc
+            | UnaryOp::Sigmoid
+            | UnaryOp::Gelu
+            | UnaryOp::GeluTanh
+            | UnaryOp::Silu
+            | UnaryOp::Softplus => 500,
+            UnaryOp::Reciprocal | UnaryOp::Sqrt | UnaryOp::Rsqrt => 300,
+            UnaryOp::Neg
+            | UnaryOp::Abs
+            | UnaryOp::Sign
+            | UnaryOp::Ceil
+            | UnaryOp::Floor
+            | UnaryOp::Round
+            | UnaryOp::Trunc
+            | UnaryOp::Frac
+            | UnaryOp::Square
+            | UnaryOp::Relu
+            | UnaryOp::BitNot
+            | UnaryOp::IsNan
+            | UnaryOp::IsInf
+            | UnaryOp::IsFinite => 100,
+        },
+        Op::Binary(op, ..) => match op {
+            BinaryOp::Div
+            | BinaryOp::FloorDiv
+            | BinaryOp::TruncDiv
+            | BinaryOp::Remainder
+            | BinaryOp::Fmod
+            | BinaryOp::Pow
+            | BinaryOp::Atan2
+            | BinaryOp::Hypot => 1000,
+            BinaryOp::Add
+            | BinaryOp::Sub
+            | BinaryOp::Mul
+            | BinaryOp::Maximum
+            | BinaryOp::Minimum
+            | BinaryOp::BitAnd
+            | BinaryOp::BitOr
+            | BinaryOp::BitXor
+            | BinaryOp::Shl
+            | BinaryOp::Shr => 100,
+        },
+        Op::Compare(..) | Op::Ternary(..) | Op::Cast(_) => 100,
+        Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. } => 0,
+    }
+}
