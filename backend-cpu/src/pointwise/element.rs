@@ -1,4 +1,4 @@
-//! The element types as kernels see them: bools and the two storage floats as bit patterns, and every conversion.
+//! The element types as kernels see them: integers, bools, and conversions.
 
 /// A bool as it lies in memory: 0 is false. Kernels write only 0 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,52 +157,6 @@ convert!(i64 => u8, i8, i16, i32, f32, f64);
 convert!(f32 => u8, i8, i16, i32, i64, f64);
 convert!(f64 => u8, i8, i16, i32, i64, f32);
 
-/// The bits of an f16 as an f32; exact.
-#[inline(always)]
-pub(crate) fn f16_to_f32(half: u16) -> f32 {
-    const EXPONENT: u32 = 0x7c00 << 13;
-    // An f16 denormal is a multiple of 2⁻²⁴: as mantissa bits below 2⁻¹⁴ it is that number plus 2⁻¹⁴.
-    const OFFSET: f32 = f32::from_bits(113 << 23);
-    let shifted = (u32::from(half) & 0x7fff) << 13;
-    let exponent = shifted & EXPONENT;
-    let normal = shifted + (112 << 23);
-    let special = shifted + (224 << 23);
-    let denormal = (f32::from_bits(shifted + (113 << 23)) - OFFSET).to_bits();
-    let wide = if exponent == EXPONENT { special } else { normal };
-    let wide = if exponent == 0 { denormal } else { wide };
-    f32::from_bits(wide | (u32::from(half) & 0x8000) << 16)
-}
-
-/// An f32 as the bits of the nearest f16, halves to even.
-#[inline(always)]
-pub(crate) fn f32_to_f16(value: f32) -> u16 {
-    // Adding this aligns an f16 denormal's last bit with the f32's, so that the addition rounds.
-    const ALIGN: u32 = 126 << 23;
-    let sign = value.to_bits() & 0x8000_0000;
-    let bits = value.to_bits() ^ sign;
-    let special = if bits > 0x7f80_0000 { 0x7e00 } else { 0x7c00 };
-    let denormal = (f32::from_bits(bits) + f32::from_bits(ALIGN)).to_bits().wrapping_sub(ALIGN);
-    let normal = bits.wrapping_sub(112 << 23).wrapping_add(0xfff + (bits >> 13 & 1)) >> 13;
-    let half = if bits < 113 << 23 { denormal } else { normal };
-    let half = if bits >= 143 << 23 { special } else { half };
-    (half | sign >> 16) as u16
-}
-
-/// The bits of a bf16 as an f32; exact.
-#[inline(always)]
-pub(crate) fn bf16_to_f32(half: u16) -> f32 {
-    f32::from_bits(u32::from(half) << 16)
-}
-
-/// An f32 as the bits of the nearest bf16, halves to even.
-#[inline(always)]
-pub(crate) fn f32_to_bf16(value: f32) -> u16 {
-    let bits = value.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    let nan = bits >> 16 | 0x40;
-    (if value.is_nan() { nan } else { rounded }) as u16
-}
-
 /// An f64 as an f32 that rounds to the same f16 and bf16 as the f64 itself: a value between two f32s becomes the one with
 /// the odd last bit, which is no half-way point of a narrower type.
 #[inline(always)]
@@ -221,22 +175,9 @@ mod tests {
     use super::*;
     use tensor_core::{bf16, f16};
 
-    #[test]
-    fn every_half_comes_back_from_f32() {
-        for bits in 0..=u16::MAX {
-            let (half, brain) = (f16::from_bits(bits), bf16::from_bits(bits));
-            assert!(f16_to_f32(bits) == half.to_f32() || half.is_nan() && f16_to_f32(bits).is_nan(), "{bits:#x}");
-            assert!(bf16_to_f32(bits) == brain.to_f32() || brain.is_nan() && bf16_to_f32(bits).is_nan(), "{bits:#x}");
-            assert!(f32_to_f16(f16_to_f32(bits)) == bits || half.is_nan(), "{bits:#x}");
-            assert!(f32_to_bf16(bf16_to_f32(bits)) == bits || brain.is_nan(), "{bits:#x}");
-        }
-        assert!(f16::from_bits(f32_to_f16(f32::NAN)).is_nan());
-        assert!(bf16::from_bits(f32_to_bf16(f32::from_bits(0x7f80_0001))).is_nan());
-    }
-
     /// Between any two neighbours: just below, at, and just above the half-way point.
     #[test]
-    fn rounding_to_halves_is_to_the_nearest_even() {
+    fn halves_are_rounded_once() {
         let check = |low: f64, high: f64, even_low: bool, round: &dyn Fn(f64) -> f64| {
             let middle = f64::midpoint(low, high);
             assert_eq!(round(middle), if even_low { low } else { high }, "{low} and {high}");
@@ -244,18 +185,16 @@ mod tests {
             assert_eq!(round(middle.next_up()), high, "{low} and {high}");
         };
         for bits in 0..0x7bff_u16 {
-            let (low, high) = (f16::from_bits(bits), f16::from_bits(bits + 1));
-            check(low.to_f64(), high.to_f64(), bits % 2 == 0, &|x| f16_to_f32(f32_to_f16(to_odd_f32(x))).into());
-            check(low.to_f64(), high.to_f64(), bits % 2 == 0, &|x| -f64::from(f16_to_f32(f32_to_f16(to_odd_f32(-x)))));
+            let (low, high) = (f16::from_bits(bits).to_f64(), f16::from_bits(bits + 1).to_f64());
+            check(low, high, bits % 2 == 0, &|x| f16::from_f32(to_odd_f32(x)).to_f64());
+            check(low, high, bits % 2 == 0, &|x| -f16::from_f32(to_odd_f32(-x)).to_f64());
         }
         for bits in 0..0x7f7f_u16 {
-            let (low, high) = (bf16::from_bits(bits), bf16::from_bits(bits + 1));
-            check(low.to_f64(), high.to_f64(), bits % 2 == 0, &|x| bf16_to_f32(f32_to_bf16(to_odd_f32(x))).into());
+            let (low, high) = (bf16::from_bits(bits).to_f64(), bf16::from_bits(bits + 1).to_f64());
+            check(low, high, bits % 2 == 0, &|x| bf16::from_f32(to_odd_f32(x)).to_f64());
         }
-        assert_eq!(f16_to_f32(f32_to_f16(65519.996)), 65504.0);
-        assert_eq!(f16_to_f32(f32_to_f16(65520.0)), f32::INFINITY);
-        assert_eq!(f32_to_f16(to_odd_f32(f64::MAX)), 0x7c00);
-        assert_eq!(f32_to_bf16(to_odd_f32(f64::MAX)), 0x7f80);
-        assert_eq!(f32_to_f16(to_odd_f32(-f64::MIN_POSITIVE)), 0x8000);
+        assert_eq!(f16::from_f32(to_odd_f32(f64::MAX)), f16::INFINITY);
+        assert_eq!(bf16::from_f32(to_odd_f32(f64::MAX)), bf16::INFINITY);
+        assert_eq!(f16::from_f32(to_odd_f32(-f64::MIN_POSITIVE)).to_bits(), 0x8000);
     }
 }

@@ -46,9 +46,9 @@ pub(super) fn unary_kernel<T: Float>(op: UnaryOp) -> Kernel {
         UnaryOp::Erf => function::<{ UnaryFn::Erf as usize }, T>,
         UnaryOp::Erfc => function::<{ UnaryFn::Erfc as usize }, T>,
         UnaryOp::Sigmoid => function::<{ UnaryFn::Sigmoid as usize }, T>,
-        UnaryOp::Gelu => function::<{ UnaryFn::Gelu as usize }, T>,
-        UnaryOp::GeluTanh => function::<{ UnaryFn::GeluTanh as usize }, T>,
-        UnaryOp::Silu => function::<{ UnaryFn::Silu as usize }, T>,
+        UnaryOp::Gelu => vanishing_function::<{ UnaryFn::Gelu as usize }, T>,
+        UnaryOp::GeluTanh => vanishing_function::<{ UnaryFn::GeluTanh as usize }, T>,
+        UnaryOp::Silu => vanishing_function::<{ UnaryFn::Silu as usize }, T>,
         UnaryOp::Softplus => function::<{ UnaryFn::Softplus as usize }, T>,
         UnaryOp::BitNot => unreachable!("{} takes no floats", op.name()),
     }
@@ -124,6 +124,40 @@ unsafe fn function<const NUMBER: usize, T: Float>(level: Level, call: &Call) {
     for (at, count) in call.parts() {
         // SAFETY: the caller's promise for one operand and results of type `T`; parts fit.
         unsafe { kernel.apply(call.operand(0, at, count), call.results(at, count)) }
+    }
+}
+
+/// The same for `x` times a function that vanishes at −∞ faster than `x` grows: the formula gives NaN there, the limit is
+/// −0.
+///
+/// # Safety
+/// See [`Kernel`].
+unsafe fn vanishing_function<const NUMBER: usize, T: Float>(level: Level, call: &Call) {
+    let kernel = UnaryFn::ALL[NUMBER].kernel::<T>(level);
+    for (at, count) in call.parts() {
+        // SAFETY: the caller's promise for one operand and results of type `T`; parts fit.
+        let (src, dst) = unsafe { (call.operand::<T>(0, at, count), call.results::<T>(at, count)) };
+        kernel.apply(src, dst);
+        level.run(Vanish { src, dst });
+    }
+}
+
+/// Writes −0 where the argument is −∞.
+struct Vanish<'a, T> {
+    src: &'a [T],
+    dst: &'a mut [T],
+}
+
+impl<T: Float> Task for Vanish<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let lowest = -T::INFINITY;
+        if self.src.iter().fold(false, |any, &x| any | (x == lowest)) {
+            for (dst, &x) in self.dst.iter_mut().zip(self.src) {
+                *dst = if x == lowest { -T::lit(0.0) } else { *dst };
+            }
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Which kernel runs which instruction.
 
-use super::element::{Convert, Int, Truth, bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, to_odd_f32};
-use super::kernel::{Call, Kernel, Op1, Op2, Op3, binary, ternary, unary};
+use super::element::{Convert, Int, Truth, to_odd_f32};
+use super::kernel::{Call, Kernel, Op1, Op2, Op3, SPLAT, binary, ternary, unary};
 use super::{float, int};
-use crate::vecmath::{Isa, Level};
-use tensor_core::DType;
+use crate::vecmath::{Isa, Level, Task, convert};
 use tensor_core::op::{BinaryOp, CompareOp, TernaryOp, UnaryOp};
+use tensor_core::{DType, bf16, f16};
 
 /// The kernel of an operation of one operand of `dtype`.
 pub(super) fn unary_kernel(op: UnaryOp, dtype: DType) -> Kernel {
@@ -102,8 +102,8 @@ pub(super) fn cast_kernel(from: DType, to: DType) -> Option<Kernel> {
             DType::I16 => unary::<T, To<i16>>,
             DType::I32 => unary::<T, To<i32>>,
             DType::I64 => unary::<T, To<i64>>,
-            DType::F16 => unary::<T, RoundF16>,
-            DType::BF16 => unary::<T, RoundBF16>,
+            DType::F16 => round_half::<T, f16>,
+            DType::BF16 => round_half::<T, bf16>,
             DType::F32 => unary::<T, To<f32>>,
             DType::F64 => unary::<T, To<f64>>,
         }
@@ -134,8 +134,8 @@ pub(super) fn cast_kernel(from: DType, to: DType) -> Option<Kernel> {
             DType::I16 => unary::<f32, To<i16>>,
             DType::I32 => unary::<f32, To<i32>>,
             DType::I64 => unary::<f32, To<i64>>,
-            DType::F16 => unary::<f32, RoundF16>,
-            DType::BF16 => unary::<f32, RoundBF16>,
+            DType::F16 => round_half::<f32, f16>,
+            DType::BF16 => round_half::<f32, bf16>,
             DType::F32 => return None,
             DType::F64 => unary::<f32, To<f64>>,
         },
@@ -146,8 +146,8 @@ pub(super) fn cast_kernel(from: DType, to: DType) -> Option<Kernel> {
             DType::I16 => unary::<f64, To<i16>>,
             DType::I32 => unary::<f64, To<i32>>,
             DType::I64 => unary::<f64, To<i64>>,
-            DType::F16 => unary::<f64, RoundF16>,
-            DType::BF16 => unary::<f64, RoundBF16>,
+            DType::F16 => round_half::<f64, f16>,
+            DType::BF16 => round_half::<f64, bf16>,
             DType::F32 => unary::<f64, To<f32>>,
             DType::F64 => return None,
         },
@@ -159,8 +159,8 @@ pub(super) fn load_kernel(dtype: DType) -> Option<Kernel> {
     match dtype {
         // A bool that came from elsewhere may be any byte.
         DType::Bool => Some(unary::<u8, To<Truth>>),
-        DType::F16 => Some(unary::<u16, LoadF16>),
-        DType::BF16 => Some(unary::<u16, LoadBF16>),
+        DType::F16 => Some(load_half::<f16>),
+        DType::BF16 => Some(load_half::<bf16>),
         DType::U8 | DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::F32 | DType::F64 => None,
     }
 }
@@ -173,8 +173,8 @@ pub(super) fn stored_as_is(dtype: DType) -> bool {
 /// The kernel that makes of a register what lies in memory.
 pub(super) fn store_kernel(dtype: DType) -> Kernel {
     match dtype {
-        DType::F16 => unary::<f32, StoreF16>,
-        DType::BF16 => unary::<f32, StoreBF16>,
+        DType::F16 => store_half::<f16>,
+        DType::BF16 => store_half::<bf16>,
         DType::Bool | DType::U8 | DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::F32 | DType::F64 => {
             copy_kernel(dtype.size())
         }
@@ -209,43 +209,81 @@ impl<A: Convert<T>, T: 'static> Op1<A> for To<T> {
     }
 }
 
-/// Rounds to what an f16 can hold, once.
-struct RoundF16;
-impl<A: Convert<f64>> Op1<A> for RoundF16 {
-    type Out = f32;
-    #[inline(always)]
-    fn eval<I: Isa>(a: A) -> f32 {
-        f16_to_f32(f32_to_f16(to_odd_f32(a.convert())))
+/// The two storage types.
+trait Half: Copy + 'static {
+    const ZERO: Self;
+    fn widen(level: Level, src: &[Self], dst: &mut [f32]);
+    fn narrow(level: Level, src: &[f32], dst: &mut [Self]);
+}
+
+impl Half for f16 {
+    const ZERO: Self = Self::ZERO;
+    fn widen(level: Level, src: &[Self], dst: &mut [f32]) {
+        convert::f16_to_f32(level, src, dst);
+    }
+    fn narrow(level: Level, src: &[f32], dst: &mut [Self]) {
+        convert::f32_to_f16(level, src, dst);
     }
 }
 
-/// Rounds to what a bf16 can hold, once.
-struct RoundBF16;
-impl<A: Convert<f64>> Op1<A> for RoundBF16 {
-    type Out = f32;
-    #[inline(always)]
-    fn eval<I: Isa>(a: A) -> f32 {
-        bf16_to_f32(f32_to_bf16(to_odd_f32(a.convert())))
+impl Half for bf16 {
+    const ZERO: Self = Self::ZERO;
+    fn widen(level: Level, src: &[Self], dst: &mut [f32]) {
+        convert::bf16_to_f32(level, src, dst);
+    }
+    fn narrow(level: Level, src: &[f32], dst: &mut [Self]) {
+        convert::f32_to_bf16(level, src, dst);
     }
 }
 
-/// Stamps a conversion between memory and registers.
-macro_rules! conversion {
-    ($name:ident: $from:ty => $to:ty, $convert:path) => {
-        struct $name;
-        impl Op1<$from> for $name {
-            type Out = $to;
-            #[inline(always)]
-            fn eval<I: Isa>(a: $from) -> $to {
-                $convert(a)
-            }
+/// # Safety
+/// See [`Kernel`].
+unsafe fn load_half<H: Half>(level: Level, call: &Call) {
+    for (at, count) in call.parts() {
+        // SAFETY: the caller's promise for an operand of type `H` and results of type f32; parts fit.
+        unsafe { H::widen(level, call.operand(0, at, count), call.results(at, count)) }
+    }
+}
+
+/// # Safety
+/// See [`Kernel`].
+unsafe fn store_half<H: Half>(level: Level, call: &Call) {
+    for (at, count) in call.parts() {
+        // SAFETY: the caller's promise for an operand of type f32 and results of type `H`; parts fit.
+        unsafe { H::narrow(level, call.operand(0, at, count), call.results(at, count)) }
+    }
+}
+
+/// Rounds to what a storage type can hold, once.
+///
+/// # Safety
+/// See [`Kernel`].
+unsafe fn round_half<A: Convert<f64>, H: Half>(level: Level, call: &Call) {
+    let mut halves = [H::ZERO; SPLAT];
+    for (at, count) in call.parts() {
+        // SAFETY: the caller's promise for an operand of type `A` and results of type f32; parts fit.
+        let (src, dst) = unsafe { (call.operand::<A>(0, at, count), call.results::<f32>(at, count)) };
+        level.run(ToOdd { src, dst });
+        H::narrow(level, dst, &mut halves[..count]);
+        H::widen(level, &halves[..count], dst);
+    }
+}
+
+/// [`to_odd_f32`] of a slice.
+struct ToOdd<'a, A> {
+    src: &'a [A],
+    dst: &'a mut [f32],
+}
+
+impl<A: Convert<f64>> Task for ToOdd<'_, A> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for (dst, &src) in self.dst.iter_mut().zip(self.src) {
+            *dst = to_odd_f32(src.convert());
         }
-    };
+    }
 }
-conversion!(LoadF16: u16 => f32, f16_to_f32);
-conversion!(LoadBF16: u16 => f32, bf16_to_f32);
-conversion!(StoreF16: f32 => u16, f32_to_f16);
-conversion!(StoreBF16: f32 => u16, f32_to_bf16);
 
 /// Stamps a comparison.
 macro_rules! comparison {

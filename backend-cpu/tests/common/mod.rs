@@ -13,7 +13,7 @@ pub fn processors() -> Vec<Cpu> {
     Level::available().iter().map(|&level| Cpu::with_level(level)).collect()
 }
 
-/// A small generator (SplitMix64), so that failures repeat.
+/// A small generator (`SplitMix64`), so that failures repeat.
 #[derive(Clone, Debug)]
 pub struct Rng(pub u64);
 

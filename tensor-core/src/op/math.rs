@@ -10,12 +10,23 @@ pub fn sigmoid(x: f64) -> f64 {
     }
 }
 
+/// The inverse hyperbolic cosine; NaN below 1, where `libm`'s own is not for numbers far below.
+pub fn acosh(x: f64) -> f64 {
+    if x < 1.0 { f64::NAN } else { libm::acosh(x) }
+}
+
 /// `x·Φ(x)` through erfc, so that the negative tail keeps its digits.
 pub fn gelu(x: f64) -> f64 {
     if x == f64::NEG_INFINITY {
         return -0.0;
     }
-    0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
+    // In the tail a relative error of the argument is as much as z² times one of the result, so what rounding took from
+    // the argument is made up for by the derivative.
+    const SQRT_HALF_REST: f64 = -4.833_646_656_726_457e-17;
+    let z = -x * std::f64::consts::FRAC_1_SQRT_2;
+    let rest = (-x).mul_add(std::f64::consts::FRAC_1_SQRT_2, -z) - x * SQRT_HALF_REST;
+    let slope = -std::f64::consts::FRAC_2_SQRT_PI * (-z * z).exp();
+    0.5 * x * (libm::erfc(z) + slope * if rest.is_finite() { rest } else { 0.0 })
 }
 
 /// The tanh approximation of [`gelu`], in the form `x·σ(2u)` that keeps the negative tail's digits.
@@ -23,8 +34,20 @@ pub fn gelu_tanh(x: f64) -> f64 {
     if x == f64::NEG_INFINITY {
         return -0.0;
     }
-    let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-    x * sigmoid(2.0 * u)
+    // w = √(8/π)·(x + 0.044715·x³) with what rounding took from it, for the same reason as above. Each constant has a rest.
+    const LINEAR: (f64, f64) = (1.595_769_121_605_730_8, -9.969_308_809_110_92e-17);
+    const CUBIC: (f64, f64) = (0.071_354_816_272_600_25, -6.175_149_918_155_315e-19);
+    let square = x * x;
+    let square_rest = x.mul_add(x, -square);
+    let cubic = CUBIC.0 * square;
+    let cubic_rest = CUBIC.0.mul_add(square, -cubic) + CUBIC.0 * square_rest + CUBIC.1 * square;
+    let factor = LINEAR.0 + cubic;
+    let kept = factor - LINEAR.0;
+    let factor_rest = (LINEAR.0 - (factor - kept)) + (cubic - kept) + cubic_rest + LINEAR.1;
+    let w = x * factor;
+    let rest = x.mul_add(factor, -w) + x * factor_rest;
+    let value = sigmoid(w);
+    x * (value + value * (1.0 - value) * if rest.is_finite() { rest } else { 0.0 })
 }
 
 /// `x·σ(x)`.
@@ -127,4 +150,27 @@ pub fn pow_int(a: i64, b: i64) -> i64 {
 /// `a + w·(b − a)`, from the nearer end so that `w = 1` gives `b` exactly.
 pub fn lerp(a: f64, b: f64, w: f64) -> f64 {
     if w.abs() < 0.5 { a + w * (b - a) } else { b - (b - a) * (1.0 - w) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values computed with 40 digits.
+    #[test]
+    fn the_tail_of_gelu_keeps_its_digits() {
+        for (x, expected) in
+            [(-10.0, -7.619853024160526e-23), (-5.0, -1.4332578593959696e-6), (1.0, 0.8413447460685429)]
+        {
+            let error = (gelu(x) - expected).abs() / expected.abs();
+            assert!(error < 4.0 * f64::EPSILON, "{x}: {} instead of {expected}", gelu(x));
+        }
+        for (x, expected) in [(-10.0, -1.204092348209806e-37), (-3.0, -0.003637392081773019), (2.0, 1.954597694087775)]
+        {
+            let error = (gelu_tanh(x) - expected).abs() / expected.abs();
+            assert!(error < 4.0 * f64::EPSILON, "{x}: {} instead of {expected}", gelu_tanh(x));
+        }
+        assert_eq!((gelu(f64::INFINITY), gelu_tanh(f64::MAX)), (f64::INFINITY, f64::MAX));
+        assert!(gelu(f64::NAN).is_nan() && acosh(-3.0).is_nan());
+    }
 }

@@ -162,7 +162,7 @@ pub static UNARY: [UnaryRow; 43] = {
         float_row(Cosh, "cosh", "the hyperbolic cosine", ToFloat, f64::cosh, MODERATE, 4),
         float_row(Tanh, "tanh", "the hyperbolic tangent", ToFloat, f64::tanh, MODERATE, 5),
         float_row(Asinh, "asinh", "the inverse hyperbolic sine", ToFloat, libm::asinh, WIDE, 4),
-        float_row(Acosh, "acosh", "the inverse hyperbolic cosine", ToFloat, libm::acosh, (1.0, 1e3), 4),
+        float_row(Acosh, "acosh", "the inverse hyperbolic cosine", ToFloat, math::acosh, (1.0, 1e3), 4),
         float_row(Atanh, "atanh", "the inverse hyperbolic tangent", ToFloat, libm::atanh, (-0.999, 0.999), 5),
         float_row(Erf, "erf", "the error function", ToFloat, libm::erf, (-5.0, 5.0), 16),
         float_row(Erfc, "erfc", "1 − erf(x), exact in the tail", ToFloat, libm::erfc, (-5.0, 9.0), 16),
