@@ -198,7 +198,7 @@ impl<B: Backend> Array<B> {
             return Err(Error::dtype("randint", Takes::Number.expected(), dtype.name()));
         }
         let range = i128::from(high) - i128::from(low);
-        if !(1..1 << 53).contains(&range) {
+        if !(1..=1 << 53).contains(&range) {
             return Err(Error::value("randint", "1 to 2^53 numbers from low to high", format!("{low} and {high}")));
         }
         let fits = |number: i64| Scalar::Int(number).cast(dtype).as_i64() == number;

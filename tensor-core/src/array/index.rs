@@ -221,7 +221,8 @@ impl<B: Backend> Array<B> {
     /// If the mask is no bool, shapes do not broadcast, or the device fails.
     pub fn masked_select(&self, mask: &Self) -> Result<Self> {
         if mask.dtype != DType::Bool {
-            return Err(Error::dtype("masked_select", "a mask of dtype bool", mask.dtype.name()));
+            return Err(Error::dtype("masked_select", "a mask of dtype bool", mask.dtype.name())
+                .hint("compare it with something, or convert it with .to(DType::Bool)"));
         }
         let mask = self.neighbor(mask, "masked_select")?;
         let shape = self.shape().broadcast(mask.shape(), "masked_select")?;

@@ -41,7 +41,17 @@ impl<B: Backend> Array<B> {
             ));
         }
         let batch = |array: &Self| Shape::new(&array.dims()[..array.rank() - 2]);
-        let lead = batch(&a)?.broadcast(&batch(&b)?, "matmul")?;
+        let (lead_a, lead_b) = (batch(&a)?, batch(&b)?);
+        let mut pairs = lead_a.dims().iter().rev().zip(lead_b.dims().iter().rev());
+        if pairs.any(|(&x, &y)| x != y && x != 1 && y != 1) {
+            return Err(Error::shape(
+                "matmul",
+                "leading axes that broadcast",
+                format!("{} and {}", self.shape(), other.shape()),
+            )
+            .hint("aligned before the matrices' two axes, sizes must be equal or 1"));
+        }
+        let lead = lead_a.broadcast(&lead_b, "matmul")?;
         let with = |rows: usize, columns: usize| {
             let mut dims = Dims::from_slice(lead.dims());
             dims.extend([rows, columns]);
