@@ -100,7 +100,7 @@ fn piled_up_gradients() -> Result<(), Box<dyn Error>> {
         ax.plot_tensor_func(f, -5..3).label(F);
         ax.plot_tensor_func(g, -5..3).label(G);
         ax.plot_tangent(f, &x, slope_of_f).label(format!("f: slope {slope_of_f}"));
-        ax.plot_tangent(g, &x, slope).label(format!("g: slope {slope}"));
+        ax.plot_tangent(g, &x, slope).color("tab:green").label(format!("g: slope {slope}"));
         ax.title(title).xlabel("x").grid(true).legend();
     }
     save(&figure, "piled-up")

@@ -15,7 +15,7 @@ const SAMPLES: usize = 501;
 /// ```
 pub fn plot_func(f: impl Fn(&Tensor) -> Tensor, range: impl Interval) -> Figure {
     let mut figure = Figure::new();
-    figure.axes().grid(true).plot_tensor_func(f, range);
+    figure.axes().grid(true).grid_color("#dfdfdf").plot_tensor_func(f, range);
     figure
 }
 

@@ -76,3 +76,8 @@ macro_rules! tensor {
         $crate::Tensor::literal_as($value, $dtype)
     };
 }
+
+/// The README's program, compiled and run with the documentation's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
