@@ -32,5 +32,5 @@ pub use function::{Context, Function, apply_function, with_gradient};
 pub use misuse::attempt;
 pub use mode::{enable_grad, is_grad_enabled, no_grad, with_grad};
 pub use operand::Operand;
-pub use ops::{Generator, Target, manual_seed};
+pub use ops::{Ellipsis, Generator, Index, Indices, NewAxis, Slice, StepBy, Target, manual_seed};
 pub use tensor::{HookHandle, Tensor};

@@ -2,6 +2,7 @@
 //!
 //! Values that other tensors were computed from, and views taken earlier, keep what they were.
 
+use super::indexing::not_lost;
 use crate::misuse::ok;
 use crate::operand::Operand;
 use crate::tensor::Tensor;
@@ -15,11 +16,12 @@ macro_rules! in_place {
                 $(#[$doc])*
                 ///
                 /// # Panics
-                /// If the tensor requires a gradient outside of [`no_grad`](crate::no_grad), or the result's shape or dtype
-                /// would not fit it.
+                /// If the tensor or the operand requires a gradient outside of [`no_grad`](crate::no_grad), or the result's
+                /// shape or dtype would not fit it.
                 #[track_caller]
                 pub fn $name<'a>(&'a self, other: impl Into<Operand<'a, B>>) -> &'a Self {
                     let other = other.into();
+                    ok(not_lost(stringify!($name), &other));
                     ok(self.update(stringify!($name), |old| match &other {
                         Operand::Scalar(scalar) => Array::binary(BinaryOp::$op, old, *scalar),
                         Operand::Ref(tensor) => Array::binary(BinaryOp::$op, old, &tensor.array()),
@@ -71,9 +73,10 @@ impl<B: Backend> Tensor<B> {
     /// Takes over another tensor's values, broadcast and converted.
     ///
     /// # Panics
-    /// If the tensor requires a gradient outside of [`no_grad`](crate::no_grad), the shape does not fit, or devices differ.
+    /// If either tensor requires a gradient outside of [`no_grad`](crate::no_grad), or the shape does not fit.
     #[track_caller]
     pub fn copy_(&self, other: &Self) -> &Self {
+        ok(not_lost("copy_", &Operand::Ref(other)));
         ok(self.update("copy_", |old| {
             let new = other.array().to_backend(old.backend())?.cast(old.dtype())?;
             new.expand(old.shape()).map_err(|error| error.named("copy_"))

@@ -7,12 +7,15 @@
 //! | `reduce.rs` | along axes: sums, extremes, statistics, scans, sort, softmax |
 //! | `shape.rs` | views, joining and splitting |
 //! | `index.rs` | picking and placing elements |
+//! | `indices.rs`, `indexing.rs` | `x.i(…)`: what an index is, and reading and assigning what it names |
 //! | `linalg.rs` | matrix products |
 //! | `create.rs` | constructors and random numbers |
 //! | `inplace.rs` | the methods with a trailing underscore |
 
 mod create;
 mod index;
+mod indexing;
+mod indices;
 mod inplace;
 mod linalg;
 mod operators;
@@ -21,6 +24,7 @@ mod reduce;
 mod shape;
 
 pub use create::{Generator, manual_seed};
+pub use indices::{Ellipsis, Index, Indices, NewAxis, Slice, StepBy};
 pub use pointwise::Target;
 
 use crate::misuse::ok;

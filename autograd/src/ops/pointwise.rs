@@ -265,12 +265,13 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn masked_fill(&self, mask: &Self, value: impl Into<Scalar>) -> Self {
-        let value = value.into().cast(self.dtype());
-        ok(apply(
-            Primitive::Ternary(TernaryOp::Where),
-            &[Operand::Ref(mask), Operand::Scalar(value), Operand::Ref(self)],
-        )
-        .map_err(|error| error.named("masked_fill")))
+        ok(self.try_masked_fill(mask, value.into()))
+    }
+
+    pub(crate) fn try_masked_fill(&self, mask: &Self, value: Scalar) -> Result<Self> {
+        let value = value.cast(self.dtype());
+        let operands = [Operand::Ref(mask), Operand::Scalar(value), Operand::Ref(self)];
+        apply(Primitive::Ternary(TernaryOp::Where), &operands).map_err(|error| error.named("masked_fill"))
     }
 
     /// Cut to the range from `low` to `high`, which are scalars or tensors. Gradient: with scalars 1 strictly inside and 0

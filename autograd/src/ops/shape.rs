@@ -54,6 +54,23 @@ impl<B: Backend> Tensor<B> {
         self.reshape_to(&shape)
     }
 
+    /// The same elements in the shape of another tensor.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::arange(0, 6, 1);
+    /// assert_eq!(x.reshape_as(&Tensor::zeros([2, 3])).shape(), [2, 3]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the numbers of elements differ.
+    #[track_caller]
+    #[must_use]
+    pub fn reshape_as(&self, other: &Self) -> Self {
+        self.reshape_to(&other.checked_shape())
+    }
+
     /// [`reshape`](Self::reshape) that never copies.
     ///
     /// # Panics
