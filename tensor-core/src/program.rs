@@ -73,7 +73,9 @@ pub enum Op {
     Compare(CompareOp, Reg, Reg),
     /// Three operands; the condition of `where` is `Bool`.
     Ternary(TernaryOp, Reg, Reg, Reg),
-    /// The operand's value converted to the result's dtype, as [`Scalar::cast`] does.
+    /// The operand's value converted to the result's dtype, as [`Scalar::cast`] does. A cast into f16 or bf16 rounds to
+    /// what these hold; registers of these dtypes that other instructions write keep the precision of f32, in which they
+    /// are computed.
     Cast(Reg),
 }
 

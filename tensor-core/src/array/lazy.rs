@@ -6,8 +6,10 @@
 //! 3. Nothing is computed again and again: when an expression runs, every part of it that somebody still holds is written
 //!    out in the same pass, and what only the expression itself held can be asked for by nobody else. A reduction may
 //!    compute an expression on the fly once; the second consumer makes it run and keep its value.
-//! 4. Small arrays do not wait at all ([`Backend::eager_below`]).
-//! 5. `GRADIX_EAGER=1` turns waiting off.
+//!    Another view of a pending result makes it run at once, so that nothing pends deeper than the limit.
+//! 4. Results do not depend on what was fused: between expressions f16 and bf16 are rounded as memory would round them.
+//! 5. Small arrays do not wait at all ([`Backend::eager_below`]).
+//! 6. `GRADIX_EAGER=1` turns waiting off.
 
 use super::{Array, Arrays, Run, Storage};
 use crate::backend::{Input, View, ViewMut};
