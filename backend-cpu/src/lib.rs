@@ -18,6 +18,7 @@
 mod backend;
 mod buffer;
 pub mod memory;
+#[allow(dead_code, reason = "kernels of other families use the rest")]
 mod parallel;
 mod pointwise;
 pub mod vecmath;

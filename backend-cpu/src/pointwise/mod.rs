@@ -9,6 +9,7 @@
 //! - `plan`: which kernels run, and where their operands are;
 //! - `run`: the loop over tiles, on as many threads as are worth it;
 //! - `lookup`, `float`, `int`, `element`: the kernels of every operation and dtype;
+//! - `small`: the same for small dense programs, without a plan;
 //! - `leaves`: coordinates and random bits; `moves`: gathering and scattering.
 
 pub(crate) mod element;
@@ -20,6 +21,7 @@ mod lookup;
 pub(crate) mod moves;
 mod plan;
 mod run;
+mod small;
 pub(crate) mod walk;
 
 pub(crate) use run::pointwise;

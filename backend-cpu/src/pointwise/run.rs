@@ -4,11 +4,13 @@ use super::kernel::{Call, SPLAT};
 use super::leaves::{self, Random};
 use super::moves::{gather, gather_panel, scatter};
 use super::plan::{Memory, Plan, Source, Step};
+use super::small;
 use super::walk::{Odometer, Tensor, Walk};
 use crate::vecmath::Level;
 use crate::{Buffer, Cpu, parallel};
 use smallvec::SmallVec;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use tensor_core::{Backend, Input, Program, Result, Shape, ViewMut};
 
 /// What a tile's values may take of the first-level cache, in bytes. The smallest caches hold 32 KiB.
@@ -20,11 +22,29 @@ const MAX_TILE: usize = 2048;
 /// The fewest elements of a tile, whatever that takes of the cache.
 const MIN_TILE: usize = 256;
 
+/// The nanoseconds of one thread's work that are worth handing to another.
+const WORTH_NS: usize = 50_000;
+
 /// The bytes of a run along the axis in which a transposed operand is dense: a cache line.
 const PANEL_BYTES: usize = 64;
 
 /// See [`Backend::pointwise`].
 pub(crate) fn pointwise(
+    level: Level,
+    program: &Program,
+    shape: &Shape,
+    inputs: &[Input<'_, Cpu>],
+    outputs: &mut [ViewMut<'_, Cpu>],
+) -> Result<()> {
+    if small::run(level, program, shape.numel(), inputs, outputs)? {
+        return Ok(());
+    }
+    planned(level, program, shape, inputs, outputs)
+}
+
+/// Any program.
+#[inline(never)]
+fn planned(
     level: Level,
     program: &Program,
     shape: &Shape,
@@ -51,7 +71,19 @@ pub(crate) fn pointwise(
     let bytes: usize = job.walk.operands.iter().map(|operand| operand.size).sum();
     // A byte of memory traffic takes about as long as a twentieth of a nanosecond.
     let cost = job.walk.len / 64 * (job.plan.cost + 50 * bytes) / 16;
-    parallel::split(job.items, cost, |range| job.run(range))
+    // Small pieces even out what else the machine does; each must be worth waking up for.
+    let tasks = (cost / WORTH_NS).clamp(1, 4 * rayon::current_num_threads()).min(job.items);
+    if tasks == 1 {
+        return job.run(0..job.items);
+    }
+    let failure = Mutex::new(None);
+    parallel::for_each(tasks, |task| {
+        let items = task * job.items / tasks..(task + 1) * job.items / tasks;
+        if let Err(error) = job.run(items) {
+            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
 /// How a tile's elements of an operand are found.
@@ -207,7 +239,7 @@ impl<'a> Job<'a> {
         if self.plan.constants.is_empty() {
             return Ok(None);
         }
-        let mut buffer = Cpu::default().alloc(self.plan.constants.len() * PITCH)?;
+        let mut buffer = Cpu::with_level(self.level).alloc(self.plan.constants.len() * PITCH)?;
         let base = buffer.as_mut_ptr();
         let first = self.plan.first_tile - self.plan.constants.len();
         // SAFETY: each constant has `PITCH` bytes of its own, aligned to 64, which hold `SPLAT` elements of any size. An
@@ -304,7 +336,7 @@ impl<'a> Worker<'a> {
     fn new(job: &'a Job<'a>) -> Result<Self> {
         let mut scratch = match job.scratch_bytes {
             0 => None,
-            bytes => Some(Cpu::default().alloc(bytes)?),
+            bytes => Some(Cpu::with_level(job.level).alloc(bytes)?),
         };
         let scratch_at = scratch.as_mut().map_or(std::ptr::null_mut(), Buffer::as_mut_ptr);
         let plan = &job.plan;

@@ -1,0 +1,241 @@
+//! Small dense programs, without a plan: what planning costs is more than what they compute.
+
+use super::kernel::{Call, SPLAT};
+use super::lookup;
+use super::moves::gather;
+use crate::vecmath::Level;
+use crate::{Buffer, Cpu};
+use std::mem::MaybeUninit;
+use tensor_core::program::{MAX_INSTRUCTIONS, MAX_OUTPUTS, Op, Reg};
+use tensor_core::{Backend, DType, Input, Layout, Program, Result, ViewMut};
+
+/// The most elements that are computed here.
+const MAX_LEN: usize = 1 << 14;
+
+/// The most bytes of intermediate values, none of which is used again: they should about stay in the first-level cache.
+const MAX_SCRATCH: usize = 32 << 10;
+
+/// Where a register's value lies.
+#[derive(Clone, Copy)]
+struct Value {
+    at: *const u8,
+    /// 0 for values that repeat, 1 for others.
+    step: usize,
+}
+
+/// No output is computed in place.
+const NOWHERE: u8 = u8::MAX;
+
+/// Runs a program if it is small, dense and asks for no positions; says whether it did.
+pub(super) fn run(
+    level: Level,
+    program: &Program,
+    len: usize,
+    inputs: &[Input<'_, Cpu>],
+    outputs: &mut [ViewMut<'_, Cpu>],
+) -> Result<bool> {
+    if len > MAX_LEN {
+        return Ok(false);
+    }
+    for out in &*outputs {
+        if !out.layout.is_contiguous() {
+            return Ok(false);
+        }
+    }
+    let mut in_place = false;
+    for input in inputs {
+        match input {
+            Input::View(view) if !is_dense(view.layout, len) => return Ok(false),
+            Input::View(_) => {}
+            Input::Output(_) => in_place = true,
+        }
+    }
+    // Which output each instruction computes in place: the first that it is, unless something reads that memory.
+    let insts = program.insts();
+    let mut direct = [NOWHERE; MAX_INSTRUCTIONS];
+    if !in_place {
+        for (number, &reg) in program.outputs().iter().enumerate().rev() {
+            if lookup::stored_as_is(program.dtype(reg)) {
+                direct[reg.index()] = number as u8;
+            }
+        }
+    }
+    let Some(scratch_bytes) = scratch_bytes(program, &direct, inputs, in_place, len) else {
+        return Ok(false);
+    };
+    let mut scratch = match scratch_bytes {
+        0 => None,
+        bytes => Some(Cpu::with_level(level).alloc(bytes)?),
+    };
+    let mut out_at = [std::ptr::null_mut::<u8>(); MAX_OUTPUTS];
+    for (at, out) in out_at.iter_mut().zip(outputs.iter_mut()) {
+        *at = out.buffer.as_mut_ptr().wrapping_add(out.layout.offset() * out.dtype.size());
+    }
+    let mut machine = Machine {
+        level,
+        program,
+        len,
+        values: [const { MaybeUninit::uninit() }; MAX_INSTRUCTIONS],
+        next: scratch.as_mut().map_or(std::ptr::null_mut(), Buffer::as_mut_ptr),
+    };
+    for (number, inst) in insts.iter().enumerate() {
+        let value = match inst.op {
+            Op::Input(input) => {
+                let (at, step) = match &inputs[input as usize] {
+                    Input::View(view) => (
+                        view.buffer.as_ptr().wrapping_add(view.layout.offset() * view.dtype.size()),
+                        usize::from(view.layout.is_contiguous()),
+                    ),
+                    Input::Output(output) => (out_at[*output].cast_const(), 1),
+                };
+                machine.input(number, at, step, in_place)
+            }
+            Op::Scalar(scalar) => machine.scalar(program.scalars()[scalar as usize], inst.dtype),
+            Op::Iota(_) | Op::Random { .. } => unreachable!("programs that use positions are planned"),
+            Op::Unary(..) | Op::Binary(..) | Op::Compare(..) | Op::Ternary(..) | Op::Cast(_) => {
+                let dst = match direct[number] {
+                    NOWHERE => None,
+                    output => Some(out_at[output as usize]),
+                };
+                machine.compute(&inst.op, inst.dtype, dst)
+            }
+        };
+        machine.values[number].write(value);
+    }
+    for (number, &reg) in program.outputs().iter().enumerate() {
+        let value = machine.value(reg);
+        if value.at != out_at[number].cast_const() {
+            machine.call(lookup::store_kernel(program.dtype(reg)), out_at[number], [value; 3]);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the elements lie densely in row-major order, or are all the same one.
+fn is_dense(layout: &Layout, len: usize) -> bool {
+    layout.is_contiguous()
+        || len > 1 && layout.strides().iter().zip(layout.dims()).all(|(&stride, &size)| stride == 0 || size == 1)
+}
+
+/// What the intermediate values take, or `None` if that is too much or positions are asked for.
+fn scratch_bytes(
+    program: &Program,
+    direct: &[u8; MAX_INSTRUCTIONS],
+    inputs: &[Input<'_, Cpu>],
+    in_place: bool,
+    len: usize,
+) -> Option<usize> {
+    let mut bytes = 0;
+    for (number, inst) in program.insts().iter().enumerate() {
+        bytes += match inst.op {
+            Op::Iota(_) | Op::Random { .. } => return None,
+            Op::Scalar(_) => tile_bytes(inst.dtype, len.min(SPLAT)),
+            Op::Input(input) => {
+                let repeated = match &inputs[input as usize] {
+                    Input::View(view) if !view.layout.is_contiguous() => tile_bytes(inst.dtype, len.min(SPLAT)),
+                    Input::View(_) | Input::Output(_) => 0,
+                };
+                let is_copied = in_place || lookup::load_kernel(inst.dtype).is_some();
+                repeated + if is_copied { tile_bytes(inst.dtype, len) } else { 0 }
+            }
+            Op::Unary(..) | Op::Binary(..) | Op::Compare(..) | Op::Ternary(..) | Op::Cast(_) => {
+                if direct[number] == NOWHERE { tile_bytes(inst.dtype, len) } else { 0 }
+            }
+        };
+    }
+    (bytes <= MAX_SCRATCH).then_some(bytes)
+}
+
+/// What one value takes, a multiple of the alignment.
+fn tile_bytes(dtype: DType, len: usize) -> usize {
+    (dtype.compute().size() * len).next_multiple_of(64)
+}
+
+struct Machine<'a> {
+    level: Level,
+    program: &'a Program,
+    len: usize,
+    values: [MaybeUninit<Value>; MAX_INSTRUCTIONS],
+    /// The scratch memory that is not used yet. `scratch_bytes` counted what all instructions take of it.
+    next: *mut u8,
+}
+
+impl Machine<'_> {
+    #[inline(always)]
+    fn value(&self, reg: Reg) -> Value {
+        // SAFETY: operands and outputs are registers of instructions that were run, and each wrote its value.
+        unsafe { self.values[reg.index()].assume_init() }
+    }
+
+    fn take(&mut self, dtype: DType, len: usize) -> *mut u8 {
+        let at = self.next;
+        self.next = at.wrapping_add(tile_bytes(dtype, len));
+        at
+    }
+
+    #[inline(always)]
+    fn call(&self, kernel: super::kernel::Kernel, dst: *mut u8, src: [Value; 3]) {
+        let call = Call { dst, src: src.map(|value| value.at), step: src.map(|value| value.step), len: self.len };
+        // SAFETY: the kernel was looked up for the dtypes of these registers, which have `len` elements or repeat
+        // `min(len, SPLAT)`. `dst` is an output that no input reads, or scratch memory that no value lies in yet.
+        unsafe { kernel(self.level, &call) }
+    }
+
+    fn input(&mut self, number: usize, at: *const u8, step: usize, saved: bool) -> Value {
+        let dtype = self.program.insts()[number].dtype;
+        let mut value = Value { at, step };
+        if step == 0 {
+            let size = dtype.size();
+            let count = self.len.min(SPLAT);
+            let dst = self.take(dtype, count);
+            // SAFETY: the only element lies at `at`; the scratch memory holds `count` elements of at least this size.
+            unsafe { gather(size, dst, at, 0, count) }
+            value.at = dst;
+        }
+        // What is an output's old content must be saved before outputs are stored.
+        let load = lookup::load_kernel(dtype).or_else(|| saved.then(|| lookup::store_kernel(dtype)));
+        match load {
+            None => value,
+            Some(load) => {
+                let dst = self.take(dtype, self.len);
+                self.call(load, dst, [value; 3]);
+                Value { at: dst, step: 1 }
+            }
+        }
+    }
+
+    fn scalar(&mut self, value: tensor_core::Scalar, dtype: DType) -> Value {
+        let count = self.len.min(SPLAT);
+        let dtype = dtype.compute();
+        let dst = self.take(dtype, count);
+        // SAFETY: the scratch memory holds `count` elements of this dtype, at least one, and no two of them overlap.
+        unsafe {
+            value.write(dtype, std::slice::from_raw_parts_mut(dst, dtype.size()));
+            gather(dtype.size(), dst.add(dtype.size()), dst, 0, count - 1);
+        }
+        Value { at: dst, step: 0 }
+    }
+
+    #[inline(always)]
+    fn compute(&mut self, op: &Op, dtype: DType, dst: Option<*mut u8>) -> Value {
+        let of = |reg: Reg| self.program.dtype(reg);
+        let (kernel, src) = match *op {
+            Op::Unary(op, a) => (lookup::unary_kernel(op, of(a)), [self.value(a); 3]),
+            Op::Binary(op, a, b) => (lookup::binary_kernel(op, of(a)), [self.value(a), self.value(b), self.value(b)]),
+            Op::Compare(op, a, b) => (lookup::compare_kernel(op, of(a)), [self.value(a), self.value(b), self.value(b)]),
+            Op::Ternary(op, a, b, c) => {
+                (lookup::ternary_kernel(op, of(c)), [self.value(a), self.value(b), self.value(c)])
+            }
+            Op::Cast(a) => match lookup::cast_kernel(of(a), dtype) {
+                Some(kernel) => (kernel, [self.value(a); 3]),
+                None => return self.value(a),
+            },
+            Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. } => {
+                unreachable!("leaves have no kernel of their own")
+            }
+        };
+        let dst = dst.unwrap_or_else(|| self.take(dtype, self.len));
+        self.call(kernel, dst, src);
+        Value { at: dst, step: 1 }
+    }
+}
