@@ -134,10 +134,11 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
 
     /// Runs `spec.prologue` for every position of `spec.shape` and combines its one output along `spec.axes`.
     ///
-    /// Promised: the prologue reads `inputs` as in [`pointwise`](Self::pointwise) and has one output; at least one axis
-    /// is reduced, and the reduced axes hold at least one element; `out` has the remaining axes in order, and the prologue's dtype (`I64` for arg-reductions).
-    /// Sums and products of f16 and bf16 accumulate in f32, and float sums are pairwise or better. NaN is larger and smaller
-    /// than everything: it wins. Arg-reductions have exactly one axis and give the first index of the winner.
+    /// Promised: the prologue reads `inputs` as in [`pointwise`](Self::pointwise) and has one output; at least one axis is
+    /// reduced, and the reduced axes hold at least one element; `out` has the remaining axes in order, and the prologue's
+    /// dtype (`I64` for arg-reductions). Sums and products of f16 and bf16 accumulate in f32, and float sums are pairwise or
+    /// better. NaN is larger and smaller than everything: it wins. Arg-reductions have exactly one axis and give the first
+    /// index of the winner.
     ///
     /// # Errors
     /// If the device fails.
