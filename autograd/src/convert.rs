@@ -1,4 +1,4 @@
-//! Tensors from Rust values: numbers, arrays and vectors of them, nested, and `ndarray`'s arrays.
+//! Tensors from Rust values and back: numbers, arrays and vectors of them, nested, and `ndarray`'s arrays.
 
 use crate::misuse::ok;
 use crate::tensor::Tensor;
@@ -38,10 +38,9 @@ impl<T: Nested> Nested for [T] {
 
     fn sizes(&self, into: &mut Vec<usize>) {
         into.push(self.len());
-        match self.first() {
-            Some(first) => first.sizes(into),
-            // What is not there has no size; `[[]; 0]` is one empty axis.
-            None => {}
+        // What is not there has no size: a vector of no vectors is one empty axis.
+        if let Some(first) = self.first() {
+            first.sizes(into);
         }
     }
 
@@ -188,5 +187,90 @@ impl<B: Backend + Default> Tensor<B> {
     #[must_use]
     pub fn literal_as<N: Nested>(nested: N, dtype: DType) -> Self {
         Self::from(nested).to_dtype(dtype)
+    }
+}
+
+impl<B: Backend, T: Element> TryFrom<&Tensor<B>> for Vec<T> {
+    type Error = Error;
+
+    /// The elements in row-major order.
+    ///
+    /// # Errors
+    /// If `T` is not the type of the elements, or the device fails.
+    fn try_from(tensor: &Tensor<B>) -> Result<Self> {
+        tensor.array().to_vec()
+    }
+}
+
+macro_rules! numbers_out {
+    ($($t:ty, $highest:expr;)*) => {$(
+        impl<B: Backend> TryFrom<&Tensor<B>> for $t {
+            type Error = Error;
+
+            /// The only element of a tensor.
+            ///
+            /// # Errors
+            /// If there is not exactly one element, its dtype is of a higher category (bool, integer, float) than the
+            /// number's, an integer does not fit, or the device fails.
+            fn try_from(tensor: &Tensor<B>) -> Result<Self> {
+                if tensor.dtype().category() > $highest.category() {
+                    return Err(Error::dtype("try_from", concat!("a dtype that ", stringify!($t), " can hold"), tensor.dtype().name())
+                        .hint("convert the tensor first: .to(DType::I64)"));
+                }
+                let scalar = tensor.array().item()?;
+                let value = Self::from_scalar(scalar);
+                if let tensor_core::Scalar::Int(number) = scalar && value.to_scalar().as_i64() != number {
+                    return Err(Error::value("try_from", concat!("a number that ", stringify!($t), " can hold"), number.to_string()));
+                }
+                Ok(value)
+            }
+        }
+    )*};
+}
+numbers_out! {
+    bool, DType::Bool;
+    u8, DType::I64;
+    i8, DType::I64;
+    i16, DType::I64;
+    i32, DType::I64;
+    i64, DType::I64;
+}
+
+macro_rules! floats_out {
+    ($($t:ty),*) => {$(
+        impl<B: Backend> TryFrom<&Tensor<B>> for $t {
+            type Error = Error;
+
+            /// The only element of a tensor of any dtype, rounded to the nearest.
+            ///
+            /// # Errors
+            /// If there is not exactly one element, or the device fails.
+            fn try_from(tensor: &Tensor<B>) -> Result<Self> {
+                Ok(Self::from_scalar(tensor.array().item()?))
+            }
+        }
+    )*};
+}
+floats_out!(f16, bf16, f32, f64);
+
+#[cfg(feature = "ndarray")]
+impl<B: Backend> Tensor<B> {
+    /// The values as an `ndarray` array.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let a = ndarray::array![[1.0_f32, 2.0], [3.0, 4.0]];
+    /// let x = Tensor::from(&a) * 2;
+    /// assert_eq!(x.to_ndarray::<f32>(), (a * 2.0).into_dyn());
+    /// ```
+    ///
+    /// # Panics
+    /// If `T` is not the type of the elements, or the device fails.
+    #[track_caller]
+    pub fn to_ndarray<T: Element>(&self) -> ndarray::ArrayD<T> {
+        let elements = ok(self.array().to_vec::<T>().map_err(|error| error.named("to_ndarray")));
+        ndarray::ArrayD::from_shape_vec(self.shape(), elements)
+            .expect("a tensor has as many elements as its shape says")
     }
 }

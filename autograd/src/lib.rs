@@ -15,6 +15,7 @@
 mod convert;
 mod dot;
 mod engine;
+mod files;
 mod function;
 mod graph;
 mod misuse;

@@ -4,7 +4,6 @@ use crate::engine;
 use crate::graph::{Hook, Hooks, Node, Target};
 use crate::misuse::ok;
 use crate::mode::is_grad_enabled;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tensor_core::{Array, Backend, DType, Element, Error, Result, Scalar, Shape};
@@ -170,14 +169,6 @@ impl<B: Backend> Tensor<B> {
     /// Whether the tensor was made by the user rather than by a recorded operation. Only leaves gather `.grad`.
     pub fn is_leaf(&self) -> bool {
         self.0.origin.is_none()
-    }
-
-    /// The name of the recorded operation that made it, such as `MulBackward`; `None` for leaves.
-    pub fn grad_fn(&self) -> Option<String> {
-        match &self.0.origin {
-            Target::Node(node, _) => Some(format!("{}Backward", node.primitive.name())),
-            _ => None,
-        }
     }
 
     pub(crate) fn origin(&self) -> &Target<B> {
@@ -459,17 +450,5 @@ impl<B: Backend> Tensor<B> {
             Target::Node(node, _) => Some(node.clone()),
             _ => None,
         }
-    }
-}
-
-impl<B: Backend> fmt::Display for Tensor<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::print::repr(self))
-    }
-}
-
-impl<B: Backend> fmt::Debug for Tensor<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
