@@ -33,8 +33,8 @@ mod figures;
 pub mod prelude;
 
 pub use autograd::{
-    Context, Function, Generator, HookHandle, Operand, Options, apply_function, attempt, enable_grad, grad,
-    is_grad_enabled, manual_seed, no_grad, with_grad, with_gradient,
+    Context, Ellipsis, Function, Generator, HookHandle, Index, Indices, NewAxis, Operand, Options, Slice, StepBy,
+    apply_function, attempt, enable_grad, grad, is_grad_enabled, manual_seed, no_grad, with_grad, with_gradient,
 };
 pub use device::{Device, DeviceBuffer};
 #[cfg(feature = "plot")]
