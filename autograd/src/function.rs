@@ -135,7 +135,7 @@ pub fn apply_function<B: Backend>(function: impl Function<B>, inputs: &[&Tensor<
     let level = edges.iter().map(|edge| edge.target.level()).max().unwrap_or(0) + 1;
     let node = Arc::new(Node {
         level,
-        primitive: Primitive::Custom(Box::new(custom)),
+        primitive: Primitive::Custom(Arc::new(custom)),
         inputs: edges,
         saved: Mutex::new(Saved::Nothing),
         hooks: OnceLock::new(),
@@ -158,9 +158,19 @@ impl<B: Backend> Custom<B> {
         self.function.name().to_owned()
     }
 
+    /// Device, shape and dtype of each result.
+    pub(crate) fn results(&self) -> impl Iterator<Item = &(B, Shape, DType)> {
+        self.outputs.iter()
+    }
+
+    /// Shape and dtype of an input.
+    pub(crate) fn operand(&self, number: usize) -> &(Shape, DType) {
+        &self.inputs[number]
+    }
+
     /// Moves the nodes that saved tensors own onto a list.
-    pub(crate) fn detach(&mut self, waiting: &mut Vec<Arc<Node<B>>>) {
-        let saved = self.saved.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+    pub(crate) fn detach(&self, waiting: &mut Vec<Arc<Node<B>>>) {
+        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
         for kept in saved.into_iter().flatten() {
             if let Kept::Other(tensor) = kept {
                 waiting.extend(tensor.into_node());

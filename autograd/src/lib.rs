@@ -9,6 +9,8 @@
 //! | `primitive` | the operations that have a gradient rule |
 //! | `rules` | the gradient table |
 //! | `graph`, `engine` | nodes, and walking them backwards |
+//! | `func` | derivatives of closures: Jacobians, Hessians, forward mode |
+//! | `gradcheck` | checking gradients against finite differences |
 //! | `ops` | what tensors can do, written with primitives |
 //! | `function` | functions with a rule of the user's own |
 
@@ -16,7 +18,9 @@ mod convert;
 mod dot;
 mod engine;
 mod files;
+mod func;
 mod function;
+mod gradcheck;
 mod graph;
 mod misuse;
 mod mode;
@@ -29,7 +33,11 @@ mod tensor;
 
 pub use convert::{Literal, Nested};
 pub use engine::{Options, grad};
+pub use func::{
+    Inputs, Pullback, Pushforward, Tensors, grad_of, hessian, hvp, jacfwd, jacobian, jvp, linearize, value_and_grad, vjp,
+};
 pub use function::{Context, Function, apply_function, with_gradient};
+pub use gradcheck::{GradcheckError, GradcheckOptions, gradcheck, gradgradcheck};
 pub use misuse::attempt;
 pub use mode::{enable_grad, is_grad_enabled, no_grad, with_grad};
 pub use operand::Operand;

@@ -7,7 +7,7 @@ use crate::function::Custom;
 use crate::graph::{Edge, Kept, KeptOperand, Node, Saved, Target};
 use crate::mode::is_grad_enabled;
 use crate::operand::Operand;
-use crate::rules::{self, OUTPUT};
+use crate::rules::{self, Jvp, OUTPUT};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -16,6 +16,7 @@ use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
 use tensor_core::{Array, Backend, DType, Dims, Error, Layout, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape};
 
 /// An operation with its parameters.
+#[derive(Clone)]
 pub(crate) enum Primitive<B: Backend> {
     /// One operand, from the table.
     Unary(UnaryOp),
@@ -58,7 +59,7 @@ pub(crate) enum Primitive<B: Backend> {
     /// The first operand with a view of it replaced by the second.
     Assign(Vec<ViewOp>),
     /// A user's own function.
-    Custom(Box<Custom<B>>),
+    Custom(Arc<Custom<B>>),
 }
 
 /// What a reduction along axes is given.
@@ -267,7 +268,7 @@ pub(crate) fn record<B: Backend>(
     if !wanted {
         return Tensor::from_array(result);
     }
-    let needs = rules::row(&primitive).needs;
+    let row = rules::row(&primitive);
     let mut keep = 0u8;
     let mut level = 0;
     let mut inputs: SmallVec<[Edge<B>; 2]> = SmallVec::new();
@@ -276,12 +277,14 @@ pub(crate) fn record<B: Backend>(
         let mut meta = None;
         if !target.is_none() {
             level = level.max(target.level());
-            keep |= needs.of(number);
-            if let Value::Array(array) = &values[number]
-                && (array.shape() != result.shape() || array.dtype() != result.dtype())
-            {
-                meta = Some(Box::new((array.shape().clone(), array.dtype())));
-            }
+            keep |= row.needs.of(number);
+        }
+        // Forward mode runs linear operations on zeros for operands without a tangent.
+        if (!target.is_none() || row.jvp == Jvp::Linear)
+            && let Value::Array(array) = &values[number]
+            && (array.shape() != result.shape() || array.dtype() != result.dtype())
+        {
+            meta = Some(Box::new((array.shape().clone(), array.dtype())));
         }
         inputs.push(Edge { target, meta });
     }

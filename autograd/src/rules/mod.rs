@@ -77,7 +77,8 @@ pub(crate) struct Call<'a, K: Backend> {
 }
 
 impl<K: Backend> Call<'_, K> {
-    fn operand(&self, number: usize) -> Operand<'_, K> {
+    /// An operand, which may be a scalar.
+    pub(crate) fn operand(&self, number: usize) -> Operand<'_, K> {
         let operand = self.operands.get(number).and_then(Option::as_ref);
         operand.expect("the row says that its rule needs this operand").by_ref()
     }

@@ -1,0 +1,5 @@
+//! Gradients on the CPU.
+
+mod common;
+
+gradient_suite!(backend_cpu::Cpu);
