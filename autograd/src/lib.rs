@@ -34,7 +34,8 @@ mod tensor;
 pub use convert::{Literal, Nested};
 pub use engine::{Options, grad};
 pub use func::{
-    Inputs, Pullback, Pushforward, Tensors, grad_of, hessian, hvp, jacfwd, jacobian, jvp, linearize, value_and_grad, vjp,
+    Inputs, Pullback, Pushforward, Tensors, grad_of, hessian, hvp, jacfwd, jacobian, jvp, linearize, value_and_grad,
+    vjp,
 };
 pub use function::{Context, Function, apply_function, with_gradient};
 pub use gradcheck::{GradcheckError, GradcheckOptions, gradcheck, gradgradcheck};

@@ -185,7 +185,8 @@ impl<B: Backend> Trace<B> {
     pub(crate) fn pull(&self, gradients: &[Tensor<B>], again: bool) -> Result<Vec<Tensor<B>>> {
         self.check(gradients, &self.outputs, "gradient")?;
         let create_graph = self.recorded(gradients);
-        let carries: Vec<usize> = (0..self.outputs.len()).filter(|&place| self.outputs[place].requires_grad()).collect();
+        let carries: Vec<usize> =
+            (0..self.outputs.len()).filter(|&place| self.outputs[place].requires_grad()).collect();
         let outputs: Vec<&Tensor<B>> = carries.iter().map(|&place| &self.outputs[place]).collect();
         let gradients: Vec<&Tensor<B>> = carries.iter().map(|&place| &gradients[place]).collect();
         let inputs: Vec<&Tensor<B>> = self.inputs.iter().collect();
@@ -252,7 +253,9 @@ fn describe<B: Backend>(nodes: Vec<Arc<Node<B>>>, outputs: &[Tensor<B>]) -> Vec<
     for node in nodes.into_iter().rev() {
         let address = Arc::as_ptr(&node).addr();
         let results: SmallVec<[Option<Meta>; 1]> = match &node.primitive {
-            Primitive::Custom(custom) => custom.results().map(|(_, shape, dtype)| Some((shape.clone(), *dtype))).collect(),
+            Primitive::Custom(custom) => {
+                custom.results().map(|(_, shape, dtype)| Some((shape.clone(), *dtype))).collect()
+            }
             _ => smallvec![known.get(&(address, 0)).cloned()],
         };
         for (place, edge) in node.inputs.iter().enumerate() {

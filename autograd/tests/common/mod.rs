@@ -3,7 +3,7 @@
 //!
 //! Another crate's tests reach them with `#[path = "../../autograd/tests/common/mod.rs"] mod common;`.
 
-#![allow(dead_code, reason = "not every test file uses every helper")]
+#![allow(dead_code, unreachable_pub, reason = "tests of several crates include this, and none uses all of it")]
 
 pub mod special;
 pub mod table;
@@ -67,7 +67,9 @@ pub fn same(a: &[f64], b: &[f64]) -> bool {
 /// Equal up to rounding, or both NaN, or the same infinity.
 pub fn close(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len()
-        && a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-9 * b.abs().max(1.0))
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-9 * b.abs().max(1.0))
 }
 
 /// All tests that a backend must pass, as `#[test]` functions.

@@ -1,7 +1,7 @@
 //! Every row of the gradient table against finite differences, first and second derivatives, reverse and forward mode.
 
 use super::{Device, has_f64, index, leaf, numbers, plain, positive, spread};
-use autograd::{GradcheckOptions, Tensor, gradcheck, gradgradcheck};
+use autograd::{GradcheckOptions, StepBy, Tensor, gradcheck, gradgradcheck};
 use tensor_core::DType;
 use tensor_core::op::{BINARY, BinaryOp, TERNARY, TernaryOp, UNARY, UnaryOp};
 
@@ -17,7 +17,12 @@ struct Checks<B: Device> {
 
 impl<B: Device> Checks<B> {
     fn new() -> Self {
-        Self { failures: Vec::new(), count: 0, options: GradcheckOptions::default(), _backend: std::marker::PhantomData }
+        Self {
+            failures: Vec::new(),
+            count: 0,
+            options: GradcheckOptions::default(),
+            _backend: std::marker::PhantomData,
+        }
     }
 
     fn many(&mut self, name: &str, inputs: &[Tensor<B>], f: impl Fn(&[Tensor<B>]) -> Vec<Tensor<B>> + 'static) {
@@ -49,7 +54,13 @@ impl<B: Device> Checks<B> {
 
     #[track_caller]
     fn done(self) {
-        assert!(self.failures.is_empty(), "{} of {} failed:\n{}", self.failures.len(), self.count, self.failures.join("\n"));
+        assert!(
+            self.failures.is_empty(),
+            "{} of {} failed:\n{}",
+            self.failures.len(),
+            self.count,
+            self.failures.join("\n")
+        );
         assert!(self.count > 0 || !has_f64::<B>(), "nothing was checked");
     }
 }
@@ -246,7 +257,9 @@ pub fn ternary_operations<B: Device>() {
                 checks.two("clamp, one tensor", &a, &row_b, |a, b| a.clamp(-0.5, b));
             }
             TernaryOp::Lerp => {
-                checks.many("lerp", &[a.clone(), b.clone(), row_b.clone()], |list| vec![list[0].lerp(&list[1], &list[2])]);
+                checks.many("lerp", &[a.clone(), b.clone(), row_b.clone()], |list| {
+                    vec![list[0].lerp(&list[1], &list[2])]
+                });
                 checks.two("lerp, scalar weight", &a, &row_b, |a, b| a.lerp(b, 0.3));
                 checks.two("lerp, scalar end", &a, &row_b, |a, w| a.lerp(2.5, w));
                 checks.one("lerp, scalars", &a, |a| a.lerp(2.5, 0.3));
@@ -435,6 +448,8 @@ pub fn picking<B: Device>() {
     checks.one("gather from a view", &x, |x| x.t().gather(-1, &index(&[2, 2, 0, 0, 1, 1], &[2, 3])));
     checks.one("index_select", &x, |x| x.index_select(0, &index(&[2, 0, 2, -1], &[4])));
     checks.one("index_select, columns", &x, |x| x.index_select(-1, &index(&[1, 1, 0], &[3])));
+    checks.one("i with a mask", &x, |x| x.i(&x.detach().gt(0.0)));
+    checks.one("i with rows several times", &x, |x| x.i(([2, 0, 2], 1..)));
     checks.one("take_along", &x, |x| x.take_along(&index(&[1, 0, 1], &[1, 3]), 1));
     checks.one("masked_select", &x, |x| x.masked_select(&x.detach().gt(0.0)));
     checks.done();
@@ -450,6 +465,12 @@ pub fn placing<B: Device>() {
     checks.two("scatter_add, columns", &x, &y, |x, y| x.scatter_add(1, &index(&[1, 1, 0, 1], &[2, 2]), y));
     checks.two("index_add", &x, &y, |x, y| x.index_add(0, &index(&[2, 2], &[2]), y));
     checks.two("index_copy", &x, &y, |x, y| x.index_copy(0, &index(&[2, 0], &[2]), y));
+    checks.two("i_set of a view", &x, &spread(&[2], 12), |x, y| x.i_set((1.., 0), y));
+    checks.two("i_set backwards", &x, &y, |x, y| x.i_set(((..).step(-2), ..), y));
+    checks.two("i_set of rows", &x, &y, |x, y| x.i_set([2, 0], y));
+    checks.two("i_set of a mask", &x, &spread(&[], 12), |x, y| x.i_set(&x.detach().gt(0.0), y));
+    checks.two("i_add, rows several times", &x, &spread(&[3, 2], 12), |x, y| x.i_add([2, 0, 2], y));
+    checks.two("i_add of a view", &x, &spread(&[2], 12), |x, y| x.i_add((.., 0..1), y.unsqueeze(0).narrow(1, 0, 1)));
     checks.two("into a plain tensor", &plain(&[0.0; 6], &[3, 2]), &y, |x, y| {
         x.scatter(0, &index(&[0, 2, 1, 0], &[2, 2]), y)
     });
