@@ -144,6 +144,38 @@ proptest! {
     }
 }
 
+/// Trees of sums and products, most of whose values are used once, so that several are computed in one loop.
+#[test]
+fn sums_and_products() {
+    let mut rng = Rng(3);
+    for round in 0..200 {
+        let dtype = [DType::F32, DType::F64, DType::F16][round % 3];
+        let mut program = Program::new();
+        let mut loose: Vec<Reg> = (0..4).map(|_| program.input(dtype)).collect();
+        loose.push(program.scalar(Scalar::Float(1.5), dtype));
+        for _ in 0..3 + rng.below(10) {
+            let mut take = |rng: &mut Rng| {
+                let at = rng.below(loose.len());
+                // Mostly a value that nothing else uses, sometimes one that something will.
+                if loose.len() > 2 && rng.below(4) > 0 { loose.swap_remove(at) } else { loose[at] }
+            };
+            let (a, b) = (take(&mut rng), take(&mut rng));
+            let op = [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul][rng.below(3)];
+            loose.push(program.binary(op, a, b));
+        }
+        program.output(loose[loose.len() - 1]);
+        program.output(loose[0]);
+        let inputs: Vec<In> = [Kind::Contiguous, Kind::Transposed, Kind::Row, Kind::Single]
+            .map(|kind| {
+                let (layout, len) = kind.layout(9, 70);
+                In::Tensor(Tensor::new(dtype, layout, len, |_| random(dtype, (-3.0, 3.0), &mut rng)))
+            })
+            .into();
+        let outputs = vec![dense(dtype, &[9, 70], |_| Scalar::Float(0.0)); 2];
+        check(&program, outputs[0].layout.shape(), &inputs, &outputs, 0);
+    }
+}
+
 fn dense(dtype: DType, dims: &[usize], mut value: impl FnMut(usize) -> Scalar) -> Tensor {
     let shape = Shape::new(dims).unwrap();
     let len = shape.numel();

@@ -7,15 +7,18 @@ use std::marker::PhantomData;
 /// again, so that none of them needs a second form for scalars.
 pub(crate) const SPLAT: usize = 256;
 
+/// The most operands that a kernel has.
+pub(crate) const OPERANDS: usize = 4;
+
 /// One run of a kernel.
 #[derive(Debug)]
 pub(crate) struct Call {
     /// Where the results go.
     pub(crate) dst: *mut u8,
     /// The operands; those that the kernel does not have are dangling.
-    pub(crate) src: [*const u8; 3],
+    pub(crate) src: [*const u8; OPERANDS],
     /// 1 for operands with an element for each result, 0 for those that repeat their [`SPLAT`] elements.
-    pub(crate) step: [usize; 3],
+    pub(crate) step: [usize; OPERANDS],
     /// The number of results.
     pub(crate) len: usize,
 }

@@ -10,8 +10,10 @@
 //! - `run`: the loop over tiles, on as many threads as are worth it;
 //! - `lookup`, `float`, `int`, `element`: the kernels of every operation and dtype;
 //! - `small`: the same for small dense programs, without a plan;
+//! - `chain`: several operations in one loop;
 //! - `leaves`: coordinates and random bits; `moves`: gathering and scattering.
 
+mod chain;
 pub(crate) mod element;
 mod float;
 mod int;

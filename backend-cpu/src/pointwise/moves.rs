@@ -1,5 +1,8 @@
 //! Moving elements between strided memory and dense tiles.
 
+use crate::vecmath::{Isa, Level, Task};
+use std::ops::Range;
+
 /// One element of a size, as plain bytes, aligned like the element.
 pub(crate) trait Word: Copy + Default + 'static {}
 impl Word for u8 {}
@@ -77,38 +80,213 @@ pub(crate) unsafe fn scatter(size: usize, dst: *mut u8, stride: isize, src: *con
 /// `dst` is valid for writing and `src` for reading at these steps; both are aligned to the elements' size and do not
 /// overlap.
 pub(crate) unsafe fn gather_panel(
+    level: Level,
     size: usize,
+    dst: *mut u8,
+    pitch: usize,
+    src: *const u8,
+    strides: (isize, isize),
+    sides: (usize, usize),
+) {
+    if strides.0 == 1 && matches!(size, 4 | 8) {
+        return level.run(Transpose { size, dst, pitch, src, stride: strides.1, sides });
+    }
+    // SAFETY: the caller's promise.
+    unsafe { by_size!(size, gather_rows(dst, pitch, src, strides, sides)) }
+}
+
+/// [`gather_panel`] for one element size, element by element.
+///
+/// # Safety
+/// As for `gather_panel`.
+#[inline(always)]
+unsafe fn gather_rows<T: Word>(
     dst: *mut u8,
     pitch: usize,
     src: *const u8,
     (row_stride, column_stride): (isize, isize),
     (rows, columns): (usize, usize),
 ) {
-    /// The side of the square blocks: a cache line of the smallest elements is as long, and both sides' lines stay in L1.
+    /// Columns that are finished before the next ones begin, so that the lines they lie in are still in the cache.
     const BLOCK: usize = 16;
-    #[inline(always)]
-    unsafe fn words<T: Word>(
-        dst: *mut u8,
-        pitch: usize,
-        src: *const u8,
-        (row_stride, column_stride): (isize, isize),
-        (rows, columns): (usize, usize),
-    ) {
-        let (dst, src) = (dst.cast::<T>(), src.cast::<T>());
-        for first in (0..columns).step_by(BLOCK) {
-            for row in 0..rows {
-                for column in first..(first + BLOCK).min(columns) {
-                    // SAFETY: the caller's promise; `row` and `column` are within the panel.
-                    unsafe {
-                        *dst.add(row * pitch + column) =
-                            *src.offset(row as isize * row_stride + column as isize * column_stride);
-                    }
-                }
+    let (dst, src) = (dst.cast::<T>(), src.cast::<T>());
+    let fill = |row: usize, columns: Range<usize>, stride: isize| {
+        for column in columns {
+            // SAFETY: the caller's promise; `row` and `column` are within the panel.
+            unsafe {
+                *dst.add(row * pitch + column) = *src.offset(row as isize * row_stride + column as isize * stride);
+            }
+        }
+    };
+    match column_stride {
+        // Written apart so that the compiler knows the stride and can use vectors.
+        0 => (0..rows).for_each(|row| fill(row, 0..columns, 0)),
+        1 => (0..rows).for_each(|row| fill(row, 0..columns, 1)),
+        stride => {
+            for first in (0..columns).step_by(BLOCK) {
+                (0..rows).for_each(|row| fill(row, first..(first + BLOCK).min(columns), stride));
             }
         }
     }
+}
+
+/// [`gather_panel`] where the source lies densely across the rows, for elements of 4 or 8 bytes.
+struct Transpose {
+    size: usize,
+    dst: *mut u8,
+    pitch: usize,
+    src: *const u8,
+    /// From one column to the next.
+    stride: isize,
+    sides: (usize, usize),
+}
+
+impl Task for Transpose {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        // SAFETY: `gather_panel`'s caller promised what both functions ask for; the blocks lie within the panel, and
+        // what is left over beside and below them is gathered element by element.
+        unsafe {
+            match self.size {
+                4 => self.blocks::<u32, 8>(square4::<I>),
+                _ => self.blocks::<u64, 4>(square8::<I>),
+            }
+        }
+    }
+}
+
+impl Transpose {
+    /// # Safety
+    /// As for [`gather_panel`]; `square` moves `SIDE` × `SIDE` elements of type `T` from a source with one distance in
+    /// bytes between columns to a target with another between rows.
+    #[inline(always)]
+    unsafe fn blocks<T: Word, const SIDE: usize>(&self, square: unsafe fn(*mut u8, usize, *const u8, isize)) {
+        let (rows, columns) = self.sides;
+        let (even_rows, even_columns) = (rows - rows % SIDE, columns - columns % SIDE);
+        let (pitch, stride) = (self.pitch * size_of::<T>(), self.stride * size_of::<T>() as isize);
+        // SAFETY: the caller's promise; all squares lie within the panel, and the rests are what they leave.
+        unsafe {
+            for column in (0..even_columns).step_by(SIDE) {
+                let src = self.src.offset(column as isize * stride);
+                let dst = self.dst.add(column * size_of::<T>());
+                for row in (0..even_rows).step_by(SIDE) {
+                    square(dst.add(row * pitch), pitch, src.add(row * size_of::<T>()), stride);
+                }
+            }
+            let below = (self.dst.add(even_rows * pitch), self.src.add(even_rows * size_of::<T>()));
+            gather_rows::<T>(below.0, self.pitch, below.1, (1, self.stride), (rows - even_rows, columns));
+            let beside = (self.dst.add(even_columns * size_of::<T>()), self.src.offset(even_columns as isize * stride));
+            gather_rows::<T>(beside.0, self.pitch, beside.1, (1, self.stride), (even_rows, columns - even_columns));
+        }
+    }
+}
+
+/// Transposes a square of 8 × 8 elements of 4 bytes. Distances are in bytes.
+///
+/// # Safety
+/// `dst` is valid for writing 8 elements at each of 8 multiples of `pitch`, `src` for reading 8 at each of 8 multiples of
+/// `stride`; they do not overlap.
+#[inline(always)]
+unsafe fn square4<I: Isa>(dst: *mut u8, pitch: usize, src: *const u8, stride: isize) {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx2::<I>() {
+        // SAFETY: the caller's promise; an instruction set with AVX2 is only run where it is.
+        return unsafe { avx2::square4(dst, pitch, src, stride) };
+    }
     // SAFETY: the caller's promise.
-    unsafe { by_size!(size, words(dst, pitch, src, (row_stride, column_stride), (rows, columns))) }
+    unsafe { square::<u32, 8>(dst, pitch, src, stride) }
+}
+
+/// Transposes a square of 4 × 4 elements of 8 bytes. Distances are in bytes.
+///
+/// # Safety
+/// As for [`square4`], with 4 elements of 8 bytes each.
+#[inline(always)]
+unsafe fn square8<I: Isa>(dst: *mut u8, pitch: usize, src: *const u8, stride: isize) {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx2::<I>() {
+        // SAFETY: the caller's promise; an instruction set with AVX2 is only run where it is.
+        return unsafe { avx2::square8(dst, pitch, src, stride) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { square::<u64, 4>(dst, pitch, src, stride) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn has_avx2<I: Isa>() -> bool {
+    use crate::vecmath::{Avx2, Avx512};
+    use std::any::TypeId;
+    TypeId::of::<I>() == TypeId::of::<Avx2>() || TypeId::of::<I>() == TypeId::of::<Avx512>()
+}
+
+/// Transposes a square element by element.
+///
+/// # Safety
+/// As for [`square4`], with `SIDE` elements of type `T` each.
+#[inline(always)]
+unsafe fn square<T: Word, const SIDE: usize>(dst: *mut u8, pitch: usize, src: *const u8, stride: isize) {
+    for row in 0..SIDE {
+        for column in 0..SIDE {
+            // SAFETY: the caller's promise.
+            unsafe {
+                *dst.add(row * pitch).cast::<T>().add(column) =
+                    *src.offset(column as isize * stride).cast::<T>().add(row);
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// As for [`super::square4`].
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn square4(dst: *mut u8, pitch: usize, src: *const u8, stride: isize) {
+        // SAFETY: the caller's promise: each load is a column's 8 elements, each store a row's.
+        unsafe {
+            let column = |number: isize| _mm256_loadu_ps(src.offset(number * stride).cast());
+            let pair = |a: isize, b: isize| {
+                let (a, b) = (column(a), column(b));
+                (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b))
+            };
+            // Pairs of columns interleaved, then fours, then the halves put together.
+            let ((a0, a1), (a2, a3)) = (pair(0, 1), pair(2, 3));
+            let ((a4, a5), (a6, a7)) = (pair(4, 5), pair(6, 7));
+            let low = |a, b| _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+            let high = |a, b| _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+            let first = [low(a0, a2), high(a0, a2), low(a1, a3), high(a1, a3)];
+            let second = [low(a4, a6), high(a4, a6), low(a5, a7), high(a5, a7)];
+            for row in 0..4 {
+                let (a, b) = (first[row], second[row]);
+                _mm256_storeu_ps(dst.add(row * pitch).cast(), _mm256_permute2f128_ps::<0x20>(a, b));
+                _mm256_storeu_ps(dst.add((row + 4) * pitch).cast(), _mm256_permute2f128_ps::<0x31>(a, b));
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`super::square8`].
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn square8(dst: *mut u8, pitch: usize, src: *const u8, stride: isize) {
+        // SAFETY: the caller's promise: each load is a column's 4 elements, each store a row's.
+        unsafe {
+            let column = |number: isize| _mm256_loadu_pd(src.offset(number * stride).cast());
+            let (a, b, c, d) = (column(0), column(1), column(2), column(3));
+            let (ab0, ab1) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+            let (cd0, cd1) = (_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d));
+            let store = |row: usize, value| _mm256_storeu_pd(dst.add(row * pitch).cast(), value);
+            store(0, _mm256_permute2f128_pd::<0x20>(ab0, cd0));
+            store(1, _mm256_permute2f128_pd::<0x20>(ab1, cd1));
+            store(2, _mm256_permute2f128_pd::<0x31>(ab0, cd0));
+            store(3, _mm256_permute2f128_pd::<0x31>(ab1, cd1));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -135,14 +313,29 @@ mod tests {
 
     #[test]
     fn panels_are_transposed() {
-        let src: Vec<u32> = (0..50 * 40).collect();
-        let mut dst = vec![0u32; 16 * 64];
-        // SAFETY: 16 rows of 50 columns lie within 50 × 40 elements, and a pitch of 64 holds them.
-        unsafe { gather_panel(4, dst.as_mut_ptr().cast(), 64, src.as_ptr().add(8).cast(), (1, 40), (16, 50)) };
-        for row in 0..16 {
-            for column in 0..50 {
-                assert_eq!(dst[row * 64 + column], (8 + row + column * 40) as u32);
+        fn check<T: Word + PartialEq + std::fmt::Debug>(level: Level, value: impl Fn(usize) -> T) {
+            let src: Vec<T> = (0..50 * 40).map(&value).collect();
+            for (rows, columns) in [(16, 50), (8, 8), (1, 7), (13, 21), (16, 3)] {
+                let mut dst = vec![T::default(); 16 * 64];
+                // SAFETY: up to 16 rows of 50 columns lie within 50 × 40 elements, and a pitch of 64 holds them.
+                unsafe {
+                    let (dst, src) = (dst.as_mut_ptr().cast(), src.as_ptr().add(8).cast());
+                    gather_panel(level, size_of::<T>(), dst, 64, src, (1, 40), (rows, columns));
+                }
+                for row in 0..16 {
+                    for column in 0..64 {
+                        let within = row < rows && column < columns;
+                        let expected = if within { value(8 + row + column * 40) } else { T::default() };
+                        assert_eq!(dst[row * 64 + column], expected, "{rows} × {columns}, {level:?}");
+                    }
+                }
             }
+        }
+        for &level in Level::available() {
+            check(level, |number| (number % 251) as u8);
+            check(level, |number| number as u16);
+            check(level, |number| number as u32);
+            check(level, |number| number as u64 * 0x1_0000_0001);
         }
     }
 }

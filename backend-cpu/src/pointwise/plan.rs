@@ -4,10 +4,11 @@
 //! tile to tile; then those of values that are the same everywhere, computed once; then tiles of scratch memory, which
 //! are used again as soon as nobody needs their value any more.
 
-use super::kernel::Kernel;
+use super::chain::{self, Link};
+use super::kernel::{Kernel, OPERANDS};
 use super::lookup;
 use smallvec::SmallVec;
-use tensor_core::program::{Op, Reg};
+use tensor_core::program::{Inst, Op, Reg};
 use tensor_core::{DType, Program};
 
 /// The number of a lane.
@@ -17,7 +18,7 @@ pub(super) type Lane = u8;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// Runs a kernel.
-    Kernel { kernel: Kernel, dst: Lane, src: [Lane; 3] },
+    Kernel { kernel: Kernel, dst: Lane, src: [Lane; OPERANDS] },
     /// Coordinates along an axis: `number / inner % size`.
     Iota { dst: Lane, inner: usize, size: usize },
     /// Random words, for those of the block's four that have a lane.
@@ -45,7 +46,7 @@ pub(super) enum Source {
     /// The only element of an input, and the kernel that reads it, if one is needed.
     Input(usize, Option<Kernel>),
     /// Other constants.
-    Kernel(Kernel, [Lane; 3]),
+    Kernel(Kernel, [Lane; OPERANDS]),
 }
 
 /// What the plan has to know of the memory that a program runs on.
@@ -102,6 +103,17 @@ struct Planner<'a> {
     /// Scratch tiles that hold nothing, as bits. There are at most as many as registers: 64.
     free: u64,
     constants: usize,
+    /// Instructions that are computed within another one's loop, as bits, and those others.
+    absorbed: u64,
+    fusions: SmallVec<[Fusion; 4]>,
+}
+
+/// An instruction that computes others in its loop.
+#[derive(Clone, Copy, Debug)]
+struct Fusion {
+    root: usize,
+    shape: chain::Shape,
+    sources: [Reg; OPERANDS],
 }
 
 /// The use that outlives all instructions: as an output that is stored at the end.
@@ -127,12 +139,16 @@ impl Plan {
             direct: SmallVec::from_elem(None, count),
             free: 0,
             constants: 0,
+            absorbed: 0,
+            fusions: SmallVec::new(),
         };
         let (live, constant) = planner.survey();
+        planner.fuse(live & !constant);
         let moving = memory.uniform.len() + memory.direct.len();
         planner.plan.first_tile = moving + planner.constants;
         let mut next_constant = moving as Lane;
-        for number in (0..count).filter(|&number| live & 1 << number != 0) {
+        let planned = live & !planner.absorbed;
+        for number in (0..count).filter(|&number| planned & 1 << number != 0) {
             if constant & 1 << number != 0 {
                 planner.constant(number, &mut next_constant);
             } else {
@@ -184,16 +200,51 @@ impl Planner<'_> {
         (live, constant)
     }
 
+    /// Finds sums and products that are used once, by other sums and products.
+    fn fuse(&mut self, varying: u64) {
+        let insts = self.program.insts();
+        let mut uses: SmallVec<[u8; 16]> = SmallVec::from_elem(0, insts.len());
+        let is_link = |number: usize| match insts[number].op {
+            Op::Binary(op, ..) => insts[number].dtype.is_float() && Link::of(op, true).is_some(),
+            _ => false,
+        };
+        let links = (0..insts.len()).filter(|&number| varying & 1 << number != 0 && is_link(number));
+        let links = links.fold(0u64, |links, number| links | 1 << number);
+        if links.count_ones() < 2 {
+            return;
+        }
+        for (number, inst) in insts.iter().enumerate() {
+            if varying & 1 << number != 0 {
+                for_operands(&inst.op, |reg| uses[reg.index()] += 1);
+            }
+        }
+        let inner = (0..insts.len())
+            .filter(|&number| links & 1 << number != 0 && uses[number] == 1 && self.last_use[number] != AT_END)
+            .fold(0u64, |inner, number| inner | 1 << number);
+        for root in (0..insts.len()).rev() {
+            if links & !self.absorbed & 1 << root != 0
+                && let Some(fusion) = fusion(insts, inner & !self.absorbed, root)
+            {
+                for source in fusion.sources {
+                    let last = &mut self.last_use[source.index()];
+                    *last = (*last).max(root as u8);
+                }
+                self.absorbed |= fusion.absorbed;
+                self.fusions.push(fusion.made);
+            }
+        }
+    }
+
     /// The kernel of an instruction and its operands, or `None` for a cast that changes nothing.
-    fn kernel(&self, op: &Op, dtype: DType) -> (Option<Kernel>, [Lane; 3]) {
+    fn kernel(&self, op: &Op, dtype: DType) -> (Option<Kernel>, [Lane; OPERANDS]) {
         let lane = |reg: Reg| self.places[reg.index()].lane;
         let of = |reg: Reg| self.program.dtype(reg);
         match *op {
-            Op::Unary(op, a) => (Some(lookup::unary_kernel(op, of(a))), [lane(a), 0, 0]),
-            Op::Binary(op, a, b) => (Some(lookup::binary_kernel(op, of(a))), [lane(a), lane(b), 0]),
-            Op::Compare(op, a, b) => (Some(lookup::compare_kernel(op, of(a))), [lane(a), lane(b), 0]),
-            Op::Ternary(op, a, b, c) => (Some(lookup::ternary_kernel(op, of(c))), [lane(a), lane(b), lane(c)]),
-            Op::Cast(a) => (lookup::cast_kernel(of(a), dtype), [lane(a), 0, 0]),
+            Op::Unary(op, a) => (Some(lookup::unary_kernel(op, of(a))), [lane(a), 0, 0, 0]),
+            Op::Binary(op, a, b) => (Some(lookup::binary_kernel(op, of(a))), [lane(a), lane(b), 0, 0]),
+            Op::Compare(op, a, b) => (Some(lookup::compare_kernel(op, of(a))), [lane(a), lane(b), 0, 0]),
+            Op::Ternary(op, a, b, c) => (Some(lookup::ternary_kernel(op, of(c))), [lane(a), lane(b), lane(c), 0]),
+            Op::Cast(a) => (lookup::cast_kernel(of(a), dtype), [lane(a), 0, 0, 0]),
             Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. } => {
                 unreachable!("leaves have no kernel of their own")
             }
@@ -238,7 +289,7 @@ impl Planner<'_> {
                     None => self.places[number] = Place { lane, constant: false },
                     Some(kernel) => {
                         let dst = self.results(number);
-                        self.push_kernel(kernel, dst, [lane, 0, 0], 100);
+                        self.push_kernel(kernel, dst, [lane, 0, 0, 0], 100);
                     }
                 }
             }
@@ -250,13 +301,16 @@ impl Planner<'_> {
             }
             Op::Random { key, .. } => self.random(key),
             ref op => {
-                for_operands(op, |reg| {
-                    let place = self.places[reg.index()];
-                    if place.constant {
-                        let first = self.memory.uniform.len() + self.memory.direct.len();
-                        self.plan.constants[place.lane as usize - first].repeated = true;
+                if let Some(fusion) = self.fusions.iter().find(|fusion| fusion.root == number).copied() {
+                    for reg in fusion.sources {
+                        self.repeat(reg);
                     }
-                });
+                    let src = fusion.sources.map(|reg| self.places[reg.index()].lane);
+                    let dst = self.results(number);
+                    self.push_kernel(chain::kernel(fusion.shape, inst.dtype), dst, src, 150);
+                    return self.retire(number);
+                }
+                for_operands(op, |reg| self.repeat(reg));
                 match self.kernel(op, inst.dtype) {
                     (Some(kernel), src) => {
                         let dst = self.results(number);
@@ -267,6 +321,15 @@ impl Planner<'_> {
             }
         }
         self.retire(number);
+    }
+
+    /// Notes that tiles read a register, which matters if it is the same for all elements.
+    fn repeat(&mut self, reg: Reg) {
+        let place = self.places[reg.index()];
+        if place.constant {
+            let first = self.memory.uniform.len() + self.memory.direct.len();
+            self.plan.constants[place.lane as usize - first].repeated = true;
+        }
     }
 
     /// Lets a cast that changes nothing stand for its operand.
@@ -284,7 +347,7 @@ impl Planner<'_> {
         self.places[number] = Place { lane, constant: false };
     }
 
-    fn push_kernel(&mut self, kernel: Kernel, dst: Lane, src: [Lane; 3], cost: usize) {
+    fn push_kernel(&mut self, kernel: Kernel, dst: Lane, src: [Lane; OPERANDS], cost: usize) {
         self.plan.steps.push(Step::Kernel { kernel, dst, src });
         self.plan.cost += cost;
     }
@@ -352,10 +415,57 @@ impl Planner<'_> {
             let dst = output as Lane;
             let src = self.places[reg.index()].lane;
             if src != dst {
-                self.push_kernel(lookup::store_kernel(self.program.dtype(reg)), dst, [src, 0, 0], 100);
+                self.push_kernel(lookup::store_kernel(self.program.dtype(reg)), dst, [src, 0, 0, 0], 100);
             }
         }
     }
+}
+
+/// A fusion and the instructions that it makes superfluous, as bits.
+struct Found {
+    made: Fusion,
+    sources: [Reg; OPERANDS],
+    absorbed: u64,
+}
+
+/// The best way to compute an instruction together with operands of which it is the only user (`inner`, as bits).
+fn fusion(insts: &[Inst], inner: u64, root: usize) -> Option<Found> {
+    let operands = |number: usize| match insts[number].op {
+        Op::Binary(op, a, b) => Some((op, a, b)),
+        _ => None,
+    };
+    let is_inner = |reg: Reg| inner & 1 << reg.index() != 0;
+    let first_link = |op| Link::of(op, true);
+    let (join, a, b) = operands(root)?;
+    let found = |shape, sources, absorbed| Some(Found { made: Fusion { root, shape, sources }, sources, absorbed });
+    if is_inner(a) && is_inner(b) {
+        let ((left, p, q), (right, r, s)) = (operands(a.index())?, operands(b.index())?);
+        let shape = chain::Shape::Joined(first_link(left)?, first_link(right)?, first_link(join)?);
+        return found(shape, [p, q, r, s], 1 << a.index() | 1 << b.index());
+    }
+    let (value, other, value_is_left) = if is_inner(a) {
+        (a, b, true)
+    } else if is_inner(b) {
+        (b, a, false)
+    } else {
+        return None;
+    };
+    let last = Link::of(join, value_is_left)?;
+    let (middle, c, d) = operands(value.index())?;
+    // Of two candidates the one that has no candidates itself: the other can become a root of its own then.
+    let is_deep = |reg: Reg| operands(reg.index()).is_some_and(|(_, a, b)| is_inner(a) || is_inner(b));
+    let (deeper, third, deeper_is_left) = match (is_inner(c), is_inner(d)) {
+        (false, false) => {
+            let shape = chain::Shape::Two(first_link(middle)?, last);
+            return found(shape, [c, d, other, other], 1 << value.index());
+        }
+        (true, true) if is_deep(c) => (d, c, false),
+        (true, _) => (c, d, true),
+        (false, true) => (d, c, false),
+    };
+    let (first, p, q) = operands(deeper.index())?;
+    let shape = chain::Shape::Three(first_link(first)?, Link::of(middle, deeper_is_left)?, last);
+    found(shape, [p, q, third, other], 1 << value.index() | 1 << deeper.index())
 }
 
 /// Calls `f` with the registers that an instruction reads.

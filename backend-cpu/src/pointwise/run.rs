@@ -1,6 +1,6 @@
 //! The loop over tiles.
 
-use super::kernel::{Call, SPLAT};
+use super::kernel::{Call, OPERANDS, SPLAT};
 use super::leaves::{self, Random};
 use super::moves::{gather, gather_panel, scatter};
 use super::plan::{Memory, Plan, Source, Step};
@@ -204,7 +204,14 @@ impl<'a> Job<'a> {
         let most = (TILE_BYTES / bytes.max(1)).clamp(MIN_TILE, MAX_TILE) & !63;
         // All tiles of a row are about equally long.
         let tiles = row.div_ceil(most);
-        self.tile = if tiles == 1 { row } else { row.div_ceil(tiles).next_multiple_of(64).min(most) };
+        self.tile = if tiles == 1 {
+            row
+        } else if walk.linear {
+            // Whole rows are gathered best.
+            most / walk.row() * walk.row()
+        } else {
+            row.div_ceil(tiles).next_multiple_of(64).min(most)
+        };
         self.tiles_per_row = row.div_ceil(self.tile);
         self.items = self.tiles_per_row;
         if !walk.linear {
@@ -248,7 +255,7 @@ impl<'a> Job<'a> {
             for constant in &self.plan.constants {
                 let at = |lane: u8| base.add((lane as usize - first) * PITCH);
                 let dst = at(constant.lane);
-                let call = |src: [*const u8; 3]| Call { dst, src, step: [0; 3], len: 1 };
+                let call = |src: [*const u8; OPERANDS]| Call { dst, src, step: [0; OPERANDS], len: 1 };
                 match constant.from {
                     Source::Scalar(number, dtype) => {
                         program.scalars()[number].write(dtype, std::slice::from_raw_parts_mut(dst, 8));
@@ -256,13 +263,13 @@ impl<'a> Job<'a> {
                     Source::Input(number, load) => {
                         let operand = &self.walk.operands[self.outputs() + number];
                         match load {
-                            Some(load) => load(self.level, &call([operand.base; 3])),
+                            Some(load) => load(self.level, &call([operand.base; OPERANDS])),
                             None => dst.copy_from_nonoverlapping(operand.base, operand.size),
                         }
                     }
                     Source::Kernel(kernel, src) => {
                         let lane = |lane: u8| if lane as usize >= first { at(lane).cast_const() } else { dst };
-                        kernel(self.level, &call([lane(src[0]), lane(src[1]), lane(src[2])]));
+                        kernel(self.level, &call(src.map(lane)));
                     }
                 }
                 if constant.repeated {
@@ -330,6 +337,8 @@ struct Worker<'a> {
     /// Keeps the scratch memory alive; the lanes and `scratch_at` point into it.
     _scratch: Option<Buffer>,
     scratch_at: *mut u8,
+    /// The lanes whose tile needs no gathering any more, as bits.
+    filled: u32,
 }
 
 impl<'a> Worker<'a> {
@@ -356,7 +365,7 @@ impl<'a> Worker<'a> {
             let at = scratch_at.wrapping_add(job.tiles_at + number * job.tile_pitch());
             lanes.push(LaneState { at, step: 1 });
         }
-        Ok(Self { job, lanes, _scratch: scratch, scratch_at })
+        Ok(Self { job, lanes, _scratch: scratch, scratch_at, filled: 0 })
     }
 
     /// Tiles that lie within rows.
@@ -456,7 +465,7 @@ impl<'a> Worker<'a> {
                 let dst = self.scratch_at.wrapping_add(place);
                 let steps = (strides[strides.len() - 2], strides[strides.len() - 1]);
                 // SAFETY: the operand's elements lie within its buffer; a panel has room for `panel_rows` tiles.
-                unsafe { gather_panel(operand.size, dst, job.tile, src, steps, (rows, count)) }
+                unsafe { gather_panel(job.level, operand.size, dst, job.tile, src, steps, (rows, count)) }
             }
         }
     }
@@ -471,14 +480,17 @@ impl<'a> Worker<'a> {
             for (lane, (operand, &(access, _))) in operands.iter().zip(&job.access).enumerate() {
                 match access {
                     Access::Direct => self.lanes[lane].at = operand.base.wrapping_add(first * operand.size),
+                    Access::Gather if self.is_filled(lane, count) => {}
                     Access::Gather => {
                         let mut dst = self.lanes[lane].at;
-                        for_runs(dims, &operand.strides, first, count, |step, run| {
+                        let inner = (operand.strides[dims.len() - 2], operand.strides[dims.len() - 1]);
+                        for_rows(dims, &operand.strides, first, count, |step, rows, columns| {
                             let src = operand.base.wrapping_offset(step * operand.size as isize);
-                            let inner = operand.strides[dims.len() - 1];
-                            // SAFETY: the runs' elements lie within the operand's buffer; together they are a tile.
-                            unsafe { gather(operand.size, dst, src, inner, run) }
-                            dst = dst.wrapping_add(run * operand.size);
+                            // SAFETY: the rows' elements lie within the operand's buffer; together they are a tile.
+                            unsafe {
+                                gather_panel(job.level, operand.size, dst, columns, src, inner, (rows, columns));
+                            }
+                            dst = dst.wrapping_add(rows * columns * operand.size);
                         });
                     }
                     Access::Scatter | Access::None => {}
@@ -489,17 +501,38 @@ impl<'a> Worker<'a> {
             for (lane, (operand, &(access, _))) in operands.iter().zip(&job.access).enumerate() {
                 if access == Access::Scatter {
                     let mut src = self.lanes[lane].at;
-                    for_runs(dims, &operand.strides, first, count, |step, run| {
-                        let dst = operand.base.wrapping_offset(step * operand.size as isize);
-                        let inner = operand.strides[dims.len() - 1];
-                        // SAFETY: the runs' elements lie within the output's buffer, and this tile's are written by this
-                        // thread only; the lane holds a tile of them.
-                        unsafe { scatter(operand.size, dst, inner, src, run) }
-                        src = src.wrapping_add(run * operand.size);
+                    let (outer, inner) = (operand.strides[dims.len() - 2], operand.strides[dims.len() - 1]);
+                    for_rows(dims, &operand.strides, first, count, |step, rows, columns| {
+                        for row in 0..rows as isize {
+                            let dst = operand.base.wrapping_offset((step + row * outer) * operand.size as isize);
+                            // SAFETY: the rows' elements lie within the output's buffer, and this tile's are written by
+                            // this thread only; the lane holds a tile of them.
+                            unsafe { scatter(operand.size, dst, inner, src, columns) }
+                            src = src.wrapping_add(columns * operand.size);
+                        }
                     });
                 }
             }
         }
+    }
+
+    /// Whether the lane of a gathered operand holds the tile's elements already: where only the last axis matters, every
+    /// tile of whole rows is the same.
+    fn is_filled(&mut self, lane: usize, count: usize) -> bool {
+        let job = self.job;
+        let operand = &job.walk.operands[lane];
+        let is_periodic = job.tile.is_multiple_of(job.walk.row())
+            && operand.strides[..operand.strides.len() - 1].iter().all(|&stride| stride == 0);
+        let bit = 1u32 << lane;
+        if !is_periodic {
+            return false;
+        }
+        // The first tile that a worker meets may be the last of all, which is shorter.
+        let was_filled = self.filled & bit != 0;
+        if count == job.tile {
+            self.filled |= bit;
+        }
+        was_filled
     }
 
     /// Runs the program on a tile of `count` elements, the first of which has this row-major number.
@@ -509,11 +542,11 @@ impl<'a> Worker<'a> {
         for step in &self.job.plan.steps {
             match *step {
                 Step::Kernel { kernel, dst, src } => {
-                    let [a, b, c] = src.map(|lane| lanes[lane as usize]);
+                    let src = src.map(|lane| lanes[lane as usize]);
                     let call = Call {
                         dst: lanes[dst as usize].at,
-                        src: [a.at, b.at, c.at],
-                        step: [a.step, b.step, c.step],
+                        src: src.map(|lane| lane.at.cast_const()),
+                        step: src.map(|lane| lane.step),
                         len: count,
                     };
                     // SAFETY: the lanes of the plan have elements of the types that the kernel was looked up for: `count`
@@ -539,16 +572,26 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Calls `f` with the step to the first element and the length of each piece of a row among `count` elements from `first`
-/// on.
-fn for_runs(dims: &[usize], strides: &[isize], first: usize, count: usize, mut f: impl FnMut(isize, usize)) {
-    let row = dims[dims.len() - 1];
+/// Calls `f` for `count` elements from `first` on, piece by piece in order: with the step to a piece's first element, its
+/// rows and its columns. A piece is some whole rows along the last axis but one, or a part of one row.
+fn for_rows(dims: &[usize], strides: &[isize], first: usize, count: usize, mut f: impl FnMut(isize, usize, usize)) {
+    let (outer, inner) = (dims.len() - 2, dims.len() - 1);
+    let row = dims[inner];
     let mut position = Odometer::at(first, dims);
     let mut left = count;
     while left > 0 {
-        let run = left.min(row - position.coordinate(dims.len() - 1));
-        f(position.offset(strides), run);
-        position.advance(run, dims);
-        left -= run;
+        let (at_row, at_column) = (position.coordinate(outer), position.coordinate(inner));
+        let step = position.offset(strides);
+        if at_column == 0 && left >= row {
+            let rows = (left / row).min(dims[outer] - at_row);
+            f(step, rows, row);
+            left -= rows * row;
+            position.advance_rows(rows, dims);
+        } else {
+            let columns = left.min(row - at_column);
+            f(step, 1, columns);
+            left -= columns;
+            position.advance(columns, dims);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Small dense programs, without a plan: what planning costs is more than what they compute.
 
-use super::kernel::{Call, SPLAT};
+use super::kernel::{Call, OPERANDS, SPLAT};
 use super::lookup;
 use super::moves::gather;
 use crate::vecmath::Level;
@@ -105,7 +105,7 @@ pub(super) fn run(
     for (number, &reg) in program.outputs().iter().enumerate() {
         let value = machine.value(reg);
         if value.at != out_at[number].cast_const() {
-            machine.call(lookup::store_kernel(program.dtype(reg)), out_at[number], [value; 3]);
+            machine.call(lookup::store_kernel(program.dtype(reg)), out_at[number], [value; OPERANDS]);
         }
     }
     Ok(true)
@@ -174,7 +174,7 @@ impl Machine<'_> {
     }
 
     #[inline(always)]
-    fn call(&self, kernel: super::kernel::Kernel, dst: *mut u8, src: [Value; 3]) {
+    fn call(&self, kernel: super::kernel::Kernel, dst: *mut u8, src: [Value; OPERANDS]) {
         let call = Call { dst, src: src.map(|value| value.at), step: src.map(|value| value.step), len: self.len };
         // SAFETY: the kernel was looked up for the dtypes of these registers, which have `len` elements or repeat
         // `min(len, SPLAT)`. `dst` is an output that no input reads, or scratch memory that no value lies in yet.
@@ -198,7 +198,7 @@ impl Machine<'_> {
             None => value,
             Some(load) => {
                 let dst = self.take(dtype, self.len);
-                self.call(load, dst, [value; 3]);
+                self.call(load, dst, [value; OPERANDS]);
                 Value { at: dst, step: 1 }
             }
         }
@@ -220,14 +220,18 @@ impl Machine<'_> {
     fn compute(&mut self, op: &Op, dtype: DType, dst: Option<*mut u8>) -> Value {
         let of = |reg: Reg| self.program.dtype(reg);
         let (kernel, src) = match *op {
-            Op::Unary(op, a) => (lookup::unary_kernel(op, of(a)), [self.value(a); 3]),
-            Op::Binary(op, a, b) => (lookup::binary_kernel(op, of(a)), [self.value(a), self.value(b), self.value(b)]),
-            Op::Compare(op, a, b) => (lookup::compare_kernel(op, of(a)), [self.value(a), self.value(b), self.value(b)]),
+            Op::Unary(op, a) => (lookup::unary_kernel(op, of(a)), [self.value(a); OPERANDS]),
+            Op::Binary(op, a, b) => {
+                (lookup::binary_kernel(op, of(a)), [self.value(a), self.value(b), self.value(b), self.value(b)])
+            }
+            Op::Compare(op, a, b) => {
+                (lookup::compare_kernel(op, of(a)), [self.value(a), self.value(b), self.value(b), self.value(b)])
+            }
             Op::Ternary(op, a, b, c) => {
-                (lookup::ternary_kernel(op, of(c)), [self.value(a), self.value(b), self.value(c)])
+                (lookup::ternary_kernel(op, of(c)), [self.value(a), self.value(b), self.value(c), self.value(c)])
             }
             Op::Cast(a) => match lookup::cast_kernel(of(a), dtype) {
-                Some(kernel) => (kernel, [self.value(a); 3]),
+                Some(kernel) => (kernel, [self.value(a); OPERANDS]),
                 None => return self.value(a),
             },
             Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. } => {

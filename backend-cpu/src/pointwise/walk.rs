@@ -177,6 +177,21 @@ impl Odometer {
         self.position[axis]
     }
 
+    /// Goes `by` rows further, by no more than to the end of the last axis but one, and from there on to the next.
+    #[inline]
+    pub(crate) fn advance_rows(&mut self, by: usize, dims: &[usize]) {
+        let mut carry = by;
+        let outer = dims.len() - 1;
+        for (coordinate, &size) in self.position[..outer].iter_mut().zip(dims).rev() {
+            *coordinate += carry;
+            if *coordinate < size {
+                return;
+            }
+            *coordinate -= size;
+            carry = 1;
+        }
+    }
+
     /// Goes `by` further along the last axis, by no more than to its end, and from there on to the next row.
     #[inline]
     pub(crate) fn advance(&mut self, by: usize, dims: &[usize]) {
