@@ -42,6 +42,10 @@ fn tensors() -> Result<(), Box<dyn Error>> {
     let m = Tensor::from(a);
     show("from an ndarray", &m);
 
+    let path = folder()?.join("m.npy");
+    m.save_npy(&path)?;
+    show("from a file that numpy reads too", Tensor::load_npy(&path)?);
+
     show("where it lives", m.device());
     match Device::cuda(0) {
         Ok(gpu) => show("and on the GPU", m.to(&gpu)),
