@@ -4,7 +4,10 @@ use crate::vecmath::Level;
 use crate::{Buffer, memory, pointwise};
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use tensor_core::{Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, Program, Result, Shape, ViewMut};
+use tensor_core::{
+    Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, Program, ReduceSpec, Result, ScanOp, ScatterOp,
+    Shape, View, ViewMut,
+};
 
 /// The processor. Handles are cheap; they share one memory pool and the threads of `rayon`'s pool.
 ///
@@ -98,6 +101,53 @@ impl Backend for Cpu {
     fn copy_to(&self, buffer: &Buffer, _target: &Self) -> Result<Buffer> {
         // There is one processor, and what others hold is never written.
         Ok(buffer.clone())
+    }
+
+    fn reduce(&self, spec: &ReduceSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
+        crate::reduce::reduce(self, spec, inputs, out)
+    }
+
+    fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        crate::scan::scan(op, axis, &input, out);
+        Ok(())
+    }
+
+    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        crate::matmul::matmul(self, &a, &b, out)
+    }
+
+    fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        crate::gather::gather(axis, &input, &index, out);
+        Ok(())
+    }
+
+    fn scatter(
+        &self,
+        op: ScatterOp,
+        axis: usize,
+        index: View<'_, Self>,
+        src: View<'_, Self>,
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        crate::scatter::scatter(op, axis, &index, &src, out);
+        Ok(())
+    }
+
+    fn sort(
+        &self,
+        axis: usize,
+        descending: bool,
+        input: View<'_, Self>,
+        values: ViewMut<'_, Self>,
+        indices: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        crate::sort::sort(axis, descending, &input, values, indices);
+        Ok(())
+    }
+
+    fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        crate::softmax::softmax(axis, log, &input, out);
+        Ok(())
     }
 
     fn eager_below(&self) -> usize {

@@ -17,10 +17,18 @@
 
 mod backend;
 mod buffer;
+mod gather;
+mod matmul;
 pub mod memory;
-#[allow(dead_code, reason = "kernels of other families use the rest")]
+mod number;
 mod parallel;
 mod pointwise;
+mod reduce;
+mod scan;
+mod scatter;
+mod softmax;
+mod sort;
+mod strided;
 pub mod vecmath;
 
 pub use backend::Cpu;
