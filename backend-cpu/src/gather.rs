@@ -12,11 +12,17 @@ use tensor_core::{View, ViewMut};
 ///
 /// # Panics
 /// If an index lies outside of the input's axis, which the core has checked.
-pub(crate) fn gather(axis: usize, input: &View<'_, Cpu>, index: &View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
+pub(crate) fn gather(
+    level: Level,
+    axis: usize,
+    input: &View<'_, Cpu>,
+    index: &View<'_, Cpu>,
+    mut out: ViewMut<'_, Cpu>,
+) {
     if out.layout.numel() == 0 {
         return;
     }
-    for_size!(input.dtype, T => run::<T>(axis, input, index, &mut out));
+    for_size!(input.dtype, T => run::<T>(level, axis, input, index, &mut out));
 }
 
 /// Whether an index picks whole slices: it is the same at all positions but along `axis`.
@@ -42,7 +48,13 @@ impl Picked {
     }
 }
 
-fn run<T: Copy + Send + Sync>(axis: usize, input: &View<'_, Cpu>, index: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
+fn run<T: Copy + Send + Sync>(
+    level: Level,
+    axis: usize,
+    input: &View<'_, Cpu>,
+    index: &View<'_, Cpu>,
+    out: &mut ViewMut<'_, Cpu>,
+) {
     let picked = Picked { size: input.layout.dims()[axis], step: input.layout.strides()[axis] };
     let dims = out.layout.dims();
     let (from, at, to) = (Source::<T>::new(input), Source::<i64>::new(index), Target::<T>::new(out));
@@ -56,7 +68,7 @@ fn run<T: Copy + Send + Sync>(axis: usize, input: &View<'_, Cpu>, index: &View<'
         let elements = count(&slice);
         let work = Slices { picked, along, before: &before, slice: &slice, from, at, to, units: 0..0 };
         for_each_range(count(&before) * along.size, (GRAIN / 4 / elements).max(1), |units| {
-            Level::best().run(Slices { units, ..work });
+            level.run(Slices { units, ..work });
         });
         return;
     }
@@ -163,7 +175,7 @@ unsafe fn copy_slice<T: Copy>(axes: &[Axis<2>], from: *const T, to: *mut T) {
                 for i in 0..inner.size as isize {
                     // SAFETY: the caller's promise for this position.
                     unsafe {
-                        to.offset(out + i * inner.steps[1]).write(from.offset(input + i * inner.steps[0]).read())
+                        to.offset(out + i * inner.steps[1]).write(from.offset(input + i * inner.steps[0]).read());
                     };
                 }
                 walk.advance();

@@ -145,7 +145,6 @@ macro_rules! float {
                 from_sum(sum)
             }
             #[inline(always)]
-            #[expect(clippy::eq_op, reason = "the test for NaN that vectorises")]
             fn is_nan(self) -> bool {
                 self != self
             }

@@ -16,6 +16,7 @@ use tensor_core::{ScatterOp, View, ViewMut};
 /// # Panics
 /// If an index lies outside of the output's axis, which the core has checked.
 pub(crate) fn scatter(
+    level: Level,
     op: ScatterOp,
     axis: usize,
     index: &View<'_, Cpu>,
@@ -26,11 +27,11 @@ pub(crate) fn scatter(
         return;
     }
     for_number!(src.dtype, T => match op {
-        ScatterOp::Set => run::<T, Set>(axis, index, src, &mut out),
-        ScatterOp::Add => run::<T, Add>(axis, index, src, &mut out),
-        ScatterOp::Mul => run::<T, Mul>(axis, index, src, &mut out),
-        ScatterOp::Max => run::<T, Extremum<true>>(axis, index, src, &mut out),
-        ScatterOp::Min => run::<T, Extremum<false>>(axis, index, src, &mut out),
+        ScatterOp::Set => run::<T, Set>(level, axis, index, src, &mut out),
+        ScatterOp::Add => run::<T, Add>(level, axis, index, src, &mut out),
+        ScatterOp::Mul => run::<T, Mul>(level, axis, index, src, &mut out),
+        ScatterOp::Max => run::<T, Extremum<true>>(level, axis, index, src, &mut out),
+        ScatterOp::Min => run::<T, Extremum<false>>(level, axis, index, src, &mut out),
     });
 }
 
@@ -91,7 +92,13 @@ impl Place {
     }
 }
 
-fn run<T: Number, M: Meet>(axis: usize, index: &View<'_, Cpu>, src: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
+fn run<T: Number, M: Meet>(
+    level: Level,
+    axis: usize,
+    index: &View<'_, Cpu>,
+    src: &View<'_, Cpu>,
+    out: &mut ViewMut<'_, Cpu>,
+) {
     let place = Place { size: out.layout.dims()[axis], step: out.layout.strides()[axis] };
     let dims = src.layout.dims();
     let along = Axis { size: dims[axis], steps: [index.layout.strides()[axis], src.layout.strides()[axis]] };
@@ -123,26 +130,21 @@ fn run<T: Number, M: Meet>(axis: usize, index: &View<'_, Cpu>, src: &View<'_, Cp
     let total = outer * inner.size * along.size;
     let threads = rayon::current_num_threads();
     if total < GRAIN || threads == 1 {
-        Level::best().run(Run::<T, M>::new(Scatter { columns: 0..inner.size, units: 0..outer, ..work }));
+        level.run(Run::<T, M>::new(Scatter { columns: 0..inner.size, units: 0..outer, ..work }));
     } else if outer >= threads {
         for_each_range(outer, (GRAIN / (inner.size * along.size)).max(1), |units| {
-            Level::best().run(Run::<T, M>::new(Scatter { columns: 0..inner.size, units, ..work.clone() }));
+            level.run(Run::<T, M>::new(Scatter { columns: 0..inner.size, units, ..work.clone() }));
         });
     } else if inner.size >= 64 * threads || !picks_slices(axis, index) && inner.size >= threads {
         // Each thread takes some columns of all sources; a whole cache line of them, so that no two write into one.
         let width = inner.size.div_ceil(threads).next_multiple_of(if inner.size >= 64 * threads { 64 } else { 1 });
         for_each_range(inner.size, width, |columns| {
-            Level::best().run(Run::<T, M>::new(Scatter { columns, units: 0..outer, ..work.clone() }));
+            level.run(Run::<T, M>::new(Scatter { columns, units: 0..outer, ..work.clone() }));
         });
     } else {
         // Each thread looks at all indices and takes those that point into its part of the output.
         for_each_range(place.size, place.size.div_ceil(threads), |places| {
-            Level::best().run(Run::<T, M>::new(Scatter {
-                columns: 0..inner.size,
-                units: 0..outer,
-                places,
-                ..work.clone()
-            }));
+            level.run(Run::<T, M>::new(Scatter { columns: 0..inner.size, units: 0..outer, places, ..work.clone() }));
         });
     }
 }
@@ -196,7 +198,7 @@ impl<T: Number, M: Meet> Task for Run<'_, T, M> {
                         // SAFETY: the columns of the source's line and of the output's, whose index was checked. Nobody
                         // else touches these columns of these places at these lines.
                         unsafe {
-                            meet_line::<T, M>(from.at(from_at), to, columns.len(), [inner.steps[1], inner.steps[2]])
+                            meet_line::<T, M>(from.at(from_at), to, columns.len(), [inner.steps[1], inner.steps[2]]);
                         };
                     }
                     continue;

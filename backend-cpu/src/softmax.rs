@@ -21,27 +21,27 @@ const SCRATCH: usize = 1 << 18;
 const NARROWEST: usize = 32;
 
 /// See [`Backend::softmax`](tensor_core::Backend::softmax).
-pub(crate) fn softmax(axis: usize, log: bool, input: &View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
+pub(crate) fn softmax(level: Level, axis: usize, log: bool, input: &View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
     if out.layout.numel() == 0 {
         return;
     }
     let out = &mut out;
     match (input.dtype, log) {
-        (DType::F16, false) => run::<f16, false>(axis, input, out),
-        (DType::F16, true) => run::<f16, true>(axis, input, out),
-        (DType::BF16, false) => run::<bf16, false>(axis, input, out),
-        (DType::BF16, true) => run::<bf16, true>(axis, input, out),
-        (DType::F32, false) => run::<f32, false>(axis, input, out),
-        (DType::F32, true) => run::<f32, true>(axis, input, out),
-        (DType::F64, false) => run::<f64, false>(axis, input, out),
-        (DType::F64, true) => run::<f64, true>(axis, input, out),
+        (DType::F16, false) => run::<f16, false>(level, axis, input, out),
+        (DType::F16, true) => run::<f16, true>(level, axis, input, out),
+        (DType::BF16, false) => run::<bf16, false>(level, axis, input, out),
+        (DType::BF16, true) => run::<bf16, true>(level, axis, input, out),
+        (DType::F32, false) => run::<f32, false>(level, axis, input, out),
+        (DType::F32, true) => run::<f32, true>(level, axis, input, out),
+        (DType::F64, false) => run::<f64, false>(level, axis, input, out),
+        (DType::F64, true) => run::<f64, true>(level, axis, input, out),
         (DType::Bool | DType::U8 | DType::I8 | DType::I16 | DType::I32 | DType::I64, _) => {
             unreachable!("the core passes float dtypes only")
         }
     }
 }
 
-fn run<T: Float, const LOG: bool>(axis: usize, input: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
+fn run<T: Float, const LOG: bool>(level: Level, axis: usize, input: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
     let (dims, steps) = (input.layout.dims(), [input.layout.strides(), out.layout.strides()]);
     let along = Axis { size: dims[axis], steps: steps.map(|steps| steps[axis]) };
     let mut lines: Axes<2> = axes_of(dims, steps, |number| number != axis);
@@ -55,19 +55,19 @@ fn run<T: Float, const LOG: bool>(axis: usize, input: &View<'_, Cpu>, out: &mut 
         let blocks = inner.size.div_ceil(width);
         let work = Blocks::<T, LOG> { along, inner, width, outer: &lines, source, target, units: 0..0 };
         for_each_range(count(&lines) * blocks, (GRAIN / 4 / (width * along.size)).max(1), |units| {
-            Level::best().run(Blocks { units, ..work });
+            level.run(Blocks { units, ..work });
         });
     } else if count(&lines) < rayon::current_num_threads() && along.size >= GRAIN {
         let mut walk = Walk::from(&lines, 0);
         for _ in 0..count(&lines) {
             let (source, target) = (source.at(walk.offsets[0]), target.at(walk.offsets[1]));
-            long_line::<T, LOG>(along, Source::from_ptr(source), Target::from_ptr(target));
+            long_line::<T, LOG>(level, along, Source::from_ptr(source), Target::from_ptr(target));
             walk.advance();
         }
     } else {
         let work = Lines::<T, LOG> { along, lines: &lines, source, target, units: 0..0 };
         for_each_range(count(&lines), (GRAIN / 4 / along.size).max(1), |units| {
-            Level::best().run(Lines { units, ..work });
+            level.run(Lines { units, ..work });
         });
     }
 }
@@ -263,14 +263,14 @@ impl<T: Float, const LOG: bool> Task for Piece<T, LOG> {
 }
 
 /// One line on several threads, in three passes over memory. The pieces do not depend on the number of threads.
-fn long_line<T: Float, const LOG: bool>(along: Axis<2>, source: Source<T>, target: Target<T>) {
+fn long_line<T: Float, const LOG: bool>(level: Level, along: Axis<2>, source: Source<T>, target: Target<T>) {
     const PIECE: usize = GRAIN / 4;
     let mut results = vec![(T::Real::LOWEST, 0.0); along.size.div_ceil(PIECE)];
     let at = Target::from_ptr(results.as_mut_ptr());
     let run = |pass| {
         for_each_range(along.size, PIECE, |range| {
             let number = (range.start / PIECE) as isize;
-            let result = Level::best().run(Piece::<T, LOG> { along, source, target, range, pass });
+            let result = level.run(Piece::<T, LOG> { along, source, target, range, pass });
             // SAFETY: there is a place for each piece, which only its task writes; nobody reads before all are done.
             unsafe { at.at(number).write(result) };
         });

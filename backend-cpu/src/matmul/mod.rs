@@ -5,6 +5,7 @@ mod simple;
 use crate::number::{Number, Truth, for_number};
 use crate::parallel::for_each_range;
 use crate::strided::{Axes, Source, Target, Walk, axes_of, count, merge};
+use crate::vecmath::Level;
 use crate::{Buffer, Cpu};
 use simple::product;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,7 @@ pub(crate) fn matmul(cpu: &Cpu, a: &View<'_, Cpu>, b: &View<'_, Cpu>, mut out: V
     if out.layout.numel() == 0 {
         return Ok(());
     }
-    let done = for_number!(a.dtype, T => run::<T>(a, b, &mut out));
+    let done = for_number!(a.dtype, T => run::<T>(cpu.level(), a, b, &mut out));
     done.ok_or_else(|| {
         let bytes = out.layout.numel() * size_of::<f32>();
         Error::new(ErrorKind::OutOfMemory { device: cpu.label().into_owned(), bytes })
@@ -141,7 +142,7 @@ impl<T: Operand> Clone for Product<T> {
 impl<T: Operand> Copy for Product<T> {}
 
 /// All products of a batch; `None` if there is no memory.
-fn run<T: Operand>(a: &View<'_, Cpu>, b: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) -> Option<()> {
+fn run<T: Operand>(level: Level, a: &View<'_, Cpu>, b: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) -> Option<()> {
     let rank = a.layout.rank();
     let (mut m, k, n) = (a.layout.dims()[rank - 2], a.layout.dims()[rank - 1], b.layout.dims()[rank - 1]);
     let steps = [a.layout.strides(), b.layout.strides(), out.layout.strides()];
@@ -159,12 +160,13 @@ fn run<T: Operand>(a: &View<'_, Cpu>, b: &View<'_, Cpu>, out: &mut ViewMut<'_, C
         let row_step = if m == 1 { step } else { a_steps[0] };
         m *= rows;
         batch.pop();
-        return products::<T>(&batch, a, [row_step, a_steps[1]], b, b_steps, out, [m, n, k]);
+        return products::<T>(level, &batch, a, [row_step, a_steps[1]], b, b_steps, out, [m, n, k]);
     }
-    products::<T>(&batch, a, a_steps, b, b_steps, out, [m, n, k])
+    products::<T>(level, &batch, a, a_steps, b, b_steps, out, [m, n, k])
 }
 
 fn products<T: Operand>(
+    level: Level,
     batch: &Axes<3>,
     a: Source<T>,
     a_steps: [isize; 2],
@@ -186,12 +188,12 @@ fn products<T: Operand>(
         if T::IS_FACTOR {
             // SAFETY: `a` and `b` are matrices of their views and `out` one of the contiguous result, which nobody else
             // writes; its elements are factors.
-            return unsafe { product(work, threads) };
+            return unsafe { product(level, work, threads) };
         }
         let mut sums = Buffer::new(m * n * size_of::<T::Factor>())?;
         work.out = Target::from_ptr(sums.as_mut_ptr().cast());
         // SAFETY: as above, but into a buffer of as many factors.
-        unsafe { product(work, threads)? };
+        unsafe { product(level, work, threads)? };
         let out = Target::from_ptr(out.at(at_out));
         let grain = if threads > 1 { crate::parallel::GRAIN } else { m * n };
         for_each_range(m * n, grain, |range| {

@@ -9,9 +9,9 @@ use std::ops::Range;
 ///
 /// # Safety
 /// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses.
-pub(super) unsafe fn product<T: Operand>(work: Product<T>, threads: usize) -> Option<()> {
+pub(super) unsafe fn product<T: Operand>(level: Level, work: Product<T>, threads: usize) -> Option<()> {
     for_each_range(work.m, work.m.div_ceil(8 * threads), |rows| {
-        Level::best().run(Rows { work, rows });
+        level.run(Rows { work, rows });
     });
     Some(())
 }

@@ -21,7 +21,12 @@ const MANY: usize = 64;
 type Best<W> = (W, usize);
 
 /// See [`ReduceOp::ArgMax`](tensor_core::ReduceOp::ArgMax).
-pub(super) fn run<T: Number, const MAX: bool>(axis: usize, input: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
+pub(super) fn run<T: Number, const MAX: bool>(
+    level: Level,
+    axis: usize,
+    input: &View<'_, Cpu>,
+    out: &mut ViewMut<'_, Cpu>,
+) {
     let (dims, steps) = (input.layout.dims(), input.layout.strides());
     let along = Axis { size: dims[axis], steps: [steps[axis]] };
     let mut kept: Axes<2> = axes_of(dims, [steps], |number| number != axis)
@@ -53,7 +58,7 @@ pub(super) fn run<T: Number, const MAX: bool>(axis: usize, input: &View<'_, Cpu>
     let work = Args::<T, MAX> { along, inner, outer, source, target, partial, segment, units: 0..0 };
     let cost = width * along.size.min(segment);
     for_each_range(units * segments, (GRAIN / cost).max(1), |units| {
-        Level::best().run(Args { units, ..work });
+        level.run(Args { units, ..work });
     });
     if segments > 1 {
         let mut walk = Walk::from(outer, 0);

@@ -17,7 +17,7 @@ const NARROW: usize = 128;
 const ROWS: usize = 4;
 
 /// Runs the plan, whose innermost kept axis is the nearest in memory.
-pub(super) fn run<F: Fold>(plan: &Plan, source: Source<F::Elem>, target: Target<F::Elem>) {
+pub(super) fn run<F: Fold>(level: Level, plan: &Plan, source: Source<F::Elem>, target: Target<F::Elem>) {
     let (&inner, outer) = plan.kept.split_last().expect("a kept axis is the innermost");
     let mut rows = plan.reduced.clone();
     let mut repeats = 1;
@@ -61,7 +61,7 @@ pub(super) fn run<F: Fold>(plan: &Plan, source: Source<F::Elem>, target: Target<
     };
     let cost = width * (length / segments).max(1);
     for_each_range(units * segments, (GRAIN / cost).max(1), |units| {
-        Level::best().run(Columns { units, ..work });
+        level.run(Columns { units, ..work });
     });
     if segments > 1 {
         let mut walk = Walk::from(outer, 0);

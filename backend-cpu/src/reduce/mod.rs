@@ -15,6 +15,7 @@ mod tests;
 use crate::Cpu;
 use crate::number::{Number, for_number};
 use crate::strided::{Axes, Axis, Source, Target, axes_of, merge};
+use crate::vecmath::Level;
 use fold::{Extremum, Fold, Product, Sum};
 use tensor_core::{Backend, Input, Layout, ReduceOp, ReduceSpec, Result, View, ViewMut};
 
@@ -29,7 +30,7 @@ pub(crate) fn reduce(
         return Ok(());
     }
     if spec.prologue.is_copy() {
-        run(spec, &inputs[0], &mut out);
+        run(cpu.level(), spec, &inputs[0], &mut out);
         return Ok(());
     }
     let dtype = spec.prologue.dtype(spec.prologue.outputs()[0]);
@@ -38,18 +39,18 @@ pub(crate) fn reduce(
     let views: Vec<Input<'_, Cpu>> = inputs.iter().map(|&view| Input::View(view)).collect();
     let values = ViewMut { buffer: &mut buffer, layout: &layout, dtype };
     cpu.pointwise(spec.prologue, spec.shape, &views, &mut [values])?;
-    run(spec, &View { buffer: &buffer, layout: &layout, dtype }, &mut out);
+    run(cpu.level(), spec, &View { buffer: &buffer, layout: &layout, dtype }, &mut out);
     Ok(())
 }
 
-fn run(spec: &ReduceSpec<'_>, input: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
+fn run(level: Level, spec: &ReduceSpec<'_>, input: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
     for_number!(input.dtype, T => match spec.op {
-        ReduceOp::Sum => fold::<Sum<T>>(spec, input, out),
-        ReduceOp::Prod => fold::<Product<T>>(spec, input, out),
-        ReduceOp::Max => fold::<Extremum<T, true>>(spec, input, out),
-        ReduceOp::Min => fold::<Extremum<T, false>>(spec, input, out),
-        ReduceOp::ArgMax => arg::run::<T, true>(spec.axes[0], input, out),
-        ReduceOp::ArgMin => arg::run::<T, false>(spec.axes[0], input, out),
+        ReduceOp::Sum => fold::<Sum<T>>(level, spec, input, out),
+        ReduceOp::Prod => fold::<Product<T>>(level, spec, input, out),
+        ReduceOp::Max => fold::<Extremum<T, true>>(level, spec, input, out),
+        ReduceOp::Min => fold::<Extremum<T, false>>(level, spec, input, out),
+        ReduceOp::ArgMax => arg::run::<T, true>(level, spec.axes[0], input, out),
+        ReduceOp::ArgMin => arg::run::<T, false>(level, spec.axes[0], input, out),
     });
 }
 
@@ -104,7 +105,7 @@ fn turn<const N: usize>(axis: &mut Axis<N>, start: &mut [isize; N]) {
 /// A reduced axis shorter than this is not worth a loop of its own if a kept axis can be the inner one.
 const SHORT: usize = 16;
 
-fn fold<F: Fold>(spec: &ReduceSpec<'_>, input: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
+fn fold<F: Fold>(level: Level, spec: &ReduceSpec<'_>, input: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
     let (plan, start) = Plan::new(spec, input.layout, out.layout, F::IN_ORDER);
     let source = Source::<F::Elem>::from_ptr(Source::new(input).at(start[0]));
     let target = Target::<F::Elem>::from_ptr(Target::new(out).at(start[1]));
@@ -119,9 +120,9 @@ fn fold<F: Fold>(spec: &ReduceSpec<'_>, input: &View<'_, Cpu>, out: &mut ViewMut
         _ => false,
     };
     if by_columns {
-        columns::run::<F>(&plan, source, target);
+        columns::run::<F>(level, &plan, source, target);
     } else {
-        rows::run::<F>(&plan, source, target);
+        rows::run::<F>(level, &plan, source, target);
     }
 }
 

@@ -17,14 +17,14 @@ const FEW_LANES: usize = 8;
 const TILE: usize = 512;
 
 /// Runs the plan, whose innermost reduced axis is the nearest in memory.
-pub(super) fn run<F: Fold>(plan: &Plan, source: Source<F::Elem>, target: Target<F::Elem>) {
+pub(super) fn run<F: Fold>(level: Level, plan: &Plan, source: Source<F::Elem>, target: Target<F::Elem>) {
     let (results, length) = (count(&plan.kept), count(&plan.reduced));
     let segments = if results < MANY && !F::IN_ORDER { length.div_ceil(GRAIN) } else { 1 };
     let mut totals = if segments > 1 { vec![F::EMPTY; results * segments] } else { Vec::new() };
     let partial = Target::from_ptr(totals.as_mut_ptr());
     let units_at_once = (GRAIN * segments / length).max(1);
     for_each_range(results * segments, units_at_once, |units| {
-        Level::best().run(Rows::<F> { plan, source, target, partial, segments, length, units });
+        level.run(Rows::<F> { plan, source, target, partial, segments, length, units });
     });
     if segments > 1 {
         let mut walk = Walk::from(&plan.kept, 0);
