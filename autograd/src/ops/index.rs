@@ -97,8 +97,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn index_add(&self, axis: isize, index: &Self, src: &Self) -> Self {
-        let primitive = Primitive::IndexScatter(ScatterOp::Add, axis, index.array());
-        ok(apply(primitive, &[Operand::Ref(self), Operand::Ref(src)]))
+        ok(self.try_index_scatter(ScatterOp::Add, axis, index, src).map_err(|error| error.named("index_add")))
     }
 
     /// This tensor with its slices at the places of a vector of indices replaced by those of `src`.
@@ -108,8 +107,11 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn index_copy(&self, axis: isize, index: &Self, src: &Self) -> Self {
-        let primitive = Primitive::IndexScatter(ScatterOp::Set, axis, index.array());
-        ok(apply(primitive, &[Operand::Ref(self), Operand::Ref(src)]))
+        ok(self.try_index_scatter(ScatterOp::Set, axis, index, src).map_err(|error| error.named("index_copy")))
+    }
+
+    fn try_index_scatter(&self, op: ScatterOp, axis: isize, index: &Self, src: &Self) -> Result<Self> {
+        apply(Primitive::IndexScatter(op, axis, index.array()), &[Operand::Ref(self), Operand::Ref(src)])
     }
 
     /// The elements at which a mask of bools holds, as a vector.
@@ -124,7 +126,7 @@ impl<B: Backend> Tensor<B> {
         }
         let shape = ok(self.checked_shape().broadcast(&mask.checked_shape(), "masked_select"));
         let index = Self::from_array(ok(mask.expand_to(&shape).array().mask_indices()));
-        self.expand_to(&shape).flatten().gather(0, &index)
+        ok(self.expand_to(&shape).flatten().try_gather(0, &index).map_err(|error| error.named("masked_select")))
     }
 
     /// The positions of all elements that are not 0, one a row: shape `[count, rank]`.

@@ -70,7 +70,7 @@ impl<B: Backend> Plan<B> {
                     (axis, own) = (axis + 1, own + 1);
                 }
                 Index::Tensor(tensor) if tensor.dtype() == DType::Bool => {
-                    let covered = plan.mask(axis, own, &tensor.array(), op)?;
+                    let covered = plan.mask(axis, own, &tensor.array().to_backend(device)?, op)?;
                     (axis, own) = (axis + covered.max(1), own + covered);
                 }
                 Index::Tensor(tensor) => {

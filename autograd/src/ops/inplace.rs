@@ -22,11 +22,12 @@ macro_rules! in_place {
                 pub fn $name<'a>(&'a self, other: impl Into<Operand<'a, B>>) -> &'a Self {
                     let other = other.into();
                     ok(not_lost(stringify!($name), &other));
-                    ok(self.update(stringify!($name), |old| match &other {
+                    let result = self.update(stringify!($name), |old| match &other {
                         Operand::Scalar(scalar) => Array::binary(BinaryOp::$op, old, *scalar),
                         Operand::Ref(tensor) => Array::binary(BinaryOp::$op, old, &tensor.array()),
                         Operand::Own(tensor) => Array::binary(BinaryOp::$op, old, &tensor.array()),
-                    }));
+                    });
+                    ok(result.map_err(|error| error.named(stringify!($name))));
                     self
                 }
             )*

@@ -4,6 +4,7 @@ use crate::misuse::ok;
 use crate::operand::Operand;
 use crate::primitive::{Primitive, apply};
 use crate::tensor::Tensor;
+use tensor_core::op::BinaryOp;
 use tensor_core::{Backend, Error, Result};
 
 impl<B: Backend> Tensor<B> {
@@ -63,7 +64,7 @@ impl<B: Backend> Tensor<B> {
                 format!("shapes {:?} and {:?}", self.shape(), other.shape()),
             )))
         }
-        self.matmul(other)
+        ok(self.try_matmul(other).map_err(|error| error.named("dot")))
     }
 
     /// The products of all pairs of elements of two vectors, as a matrix.
@@ -76,6 +77,8 @@ impl<B: Backend> Tensor<B> {
         if self.rank() != 1 || other.rank() != 1 {
             ok(Err(Error::shape("outer", "two vectors", format!("shapes {:?} and {:?}", self.shape(), other.shape()))))
         }
-        self.unsqueeze(1) * other.unsqueeze(0)
+        let product =
+            super::try_binary(BinaryOp::Mul, Operand::Own(self.unsqueeze(1)), Operand::Own(other.unsqueeze(0)));
+        ok(product.map_err(|error| error.named("outer")))
     }
 }

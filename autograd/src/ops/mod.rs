@@ -9,7 +9,7 @@
 //! | `index.rs` | picking and placing elements |
 //! | `indices.rs`, `indexing.rs` | `x.i(…)`: what an index is, and reading and assigning what it names |
 //! | `linalg.rs` | matrix products |
-//! | `create.rs` | constructors and random numbers |
+//! | `create.rs`, `random.rs` | constructors, and where random numbers come from |
 //! | `inplace.rs` | the methods with a trailing underscore |
 
 mod create;
@@ -20,12 +20,13 @@ mod inplace;
 mod linalg;
 mod operators;
 mod pointwise;
+mod random;
 mod reduce;
 mod shape;
 
-pub use create::{Generator, manual_seed};
 pub use indices::{Ellipsis, Index, Indices, NewAxis, Slice, StepBy};
 pub use pointwise::Target;
+pub use random::{Generator, manual_seed};
 
 use crate::misuse::ok;
 use crate::operand::Operand;

@@ -117,7 +117,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn max(&self) -> Self {
-        self.amax(&[], false)
+        ok(self.try_extreme(ReduceOp::Max, &[], false, "max"))
     }
 
     /// The smallest element; NaN if there is one. Gradient: shared evenly by all that are smallest.
@@ -127,7 +127,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn min(&self) -> Self {
-        self.amin(&[], false)
+        ok(self.try_extreme(ReduceOp::Min, &[], false, "min"))
     }
 
     /// The largest along axes. Gradient: shared evenly by all that are largest.
@@ -137,7 +137,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn amax(&self, axes: &[isize], keepdim: bool) -> Self {
-        ok(self.reduction(axes, keepdim, "amax").and_then(|to| apply1(Primitive::Extreme(ReduceOp::Max, to), self)))
+        ok(self.try_extreme(ReduceOp::Max, axes, keepdim, "amax"))
     }
 
     /// The smallest along axes. Gradient: shared evenly by all that are smallest.
@@ -147,7 +147,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn amin(&self, axes: &[isize], keepdim: bool) -> Self {
-        ok(self.reduction(axes, keepdim, "amin").and_then(|to| apply1(Primitive::Extreme(ReduceOp::Min, to), self)))
+        ok(self.try_extreme(ReduceOp::Min, axes, keepdim, "amin"))
     }
 
     /// The largest along an axis and its first index. Gradient: only to the element at the index.
@@ -157,7 +157,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn max_dim(&self, axis: isize, keepdim: bool) -> (Self, Self) {
-        ok(self.extreme_dim(ReduceOp::ArgMax, axis, keepdim))
+        ok(self.extreme_dim(ReduceOp::ArgMax, axis, keepdim).map_err(|error| error.named("max_dim")))
     }
 
     /// The smallest along an axis and its first index. Gradient: only to the element at the index.
@@ -167,7 +167,12 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn min_dim(&self, axis: isize, keepdim: bool) -> (Self, Self) {
-        ok(self.extreme_dim(ReduceOp::ArgMin, axis, keepdim))
+        ok(self.extreme_dim(ReduceOp::ArgMin, axis, keepdim).map_err(|error| error.named("min_dim")))
+    }
+
+    fn try_extreme(&self, op: ReduceOp, axes: &[isize], keepdim: bool, name: &'static str) -> Result<Self> {
+        let to = self.reduction(axes, keepdim, name)?;
+        apply1(Primitive::Extreme(op, to), self).map_err(|error| error.named(name))
     }
 
     fn extreme_dim(&self, op: ReduceOp, axis: isize, keepdim: bool) -> Result<(Self, Self)> {
@@ -453,7 +458,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn argsort(&self, axis: isize, descending: bool) -> Self {
-        Self::from_array(ok(self.array().sort(axis, descending)).1)
+        Self::from_array(ok(self.array().sort(axis, descending).map_err(|error| error.named("argsort"))).1)
     }
 
     /// The `k` largest (or smallest) along an axis in order, and their indices.
@@ -463,7 +468,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn topk(&self, k: usize, axis: isize, largest: bool) -> (Self, Self) {
-        let (values, indices) = self.sort(axis, largest);
+        let (values, indices) = ok(self.try_sort(axis, largest).map_err(|error| error.named("topk")));
         if self.rank() == 0 {
             if k > 1 {
                 ok(Err(Error::index("topk", "k of at most 1 for a 0-d tensor", k.to_string())))

@@ -296,10 +296,10 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn roll(&self, shift: isize, axis: isize) -> Self {
+        let size = ok(self.size_of(axis, "roll"));
         if self.numel() == 0 || self.rank() == 0 {
             return self.clone();
         }
-        let size = self.size(axis);
         let cut = (-shift).rem_euclid(size as isize) as usize;
         if cut == 0 {
             return self.clone();
@@ -401,9 +401,12 @@ impl<B: Backend> Tensor<B> {
         } else {
             ok(Err(Error::shape("stack", "at least one tensor", "an empty list")))
         }
-        let wide: Vec<Self> = parts.iter().map(|part| part.unsqueeze(axis)).collect();
-        let at = parts[0].rank() as isize + 1;
-        Self::cat(&wide.iter().collect::<Vec<_>>(), if axis < 0 { axis + at } else { axis })
+        let mut wide = Vec::with_capacity(parts.len());
+        for part in parts {
+            wide.push(part.unsqueeze(axis));
+        }
+        let wide: Vec<&Self> = wide.iter().collect();
+        ok(Self::try_cat(&wide, axis).map_err(|error| error.named("stack")))
     }
 
     /// Pieces of `size` elements along an axis; the last may be smaller.
@@ -416,10 +419,8 @@ impl<B: Backend> Tensor<B> {
         if size == 0 {
             ok(Err(Error::value("split", "pieces of at least 1 element", "0")))
         }
-        let length = self.size(axis);
-        (0..length.div_ceil(size).max(1))
-            .map(|piece| self.narrow(axis, piece * size, size.min(length - piece * size)))
-            .collect()
+        let length = ok(self.size_of(axis, "split"));
+        self.pieces((0..length.div_ceil(size).max(1)).map(|piece| size.min(length - piece * size)), axis)
     }
 
     /// Pieces of the given sizes along an axis.
@@ -429,19 +430,30 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn split_sizes(&self, sizes: &[usize], axis: isize) -> Vec<Self> {
-        let length = self.size(axis);
-        if sizes.iter().sum::<usize>() != length {
+        let length = ok(self.size_of(axis, "split"));
+        if sizes.iter().try_fold(0_usize, |sum, &size| sum.checked_add(size)) != Some(length) {
             ok(Err(Error::shape("split", format!("sizes that add up to {length}"), format!("{sizes:?}"))))
         }
+        self.pieces(sizes.iter().copied(), axis)
+    }
+
+    /// Consecutive pieces along an axis, which fit.
+    #[track_caller]
+    fn pieces(&self, sizes: impl Iterator<Item = usize>, axis: isize) -> Vec<Self> {
+        let mut pieces = Vec::with_capacity(sizes.size_hint().0);
         let mut start = 0;
-        sizes
-            .iter()
-            .map(|&size| {
-                let piece = self.narrow(axis, start, size);
-                start += size;
-                piece
-            })
-            .collect()
+        for len in sizes {
+            pieces.push(self.narrow(axis, start, len));
+            start += len;
+        }
+        pieces
+    }
+
+    /// The size of an axis, which must exist; 1 for a 0-d tensor, which takes the axes 0 and -1 for its own.
+    fn size_of(&self, axis: isize, op: &'static str) -> Result<usize> {
+        let shape = self.checked_shape();
+        let at = shape.axis(axis, op)?;
+        Ok(shape.dims().get(at).copied().unwrap_or(1))
     }
 
     /// At most `count` pieces along an axis, all but the last of one size.
@@ -454,7 +466,7 @@ impl<B: Backend> Tensor<B> {
         if count == 0 {
             ok(Err(Error::value("chunk", "at least 1 piece", "0")))
         }
-        self.split(self.size(axis).div_ceil(count).max(1), axis)
+        self.split(ok(self.size_of(axis, "chunk")).div_ceil(count).max(1), axis)
     }
 
     /// All slices along an axis, the axis removed.
@@ -464,7 +476,12 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn unbind(&self, axis: isize) -> Vec<Self> {
-        (0..self.size(axis)).map(|index| self.select(axis, index as isize)).collect()
+        let size = ok(self.size_of(axis, "unbind"));
+        let mut slices = Vec::with_capacity(size);
+        for index in 0..size {
+            slices.push(self.select(axis, index as isize));
+        }
+        slices
     }
 
     /// Copies of the tensor along its axes; more counts than axes add axes in front.
