@@ -1,72 +1,57 @@
 //! The OpenCL backend of gradix.
 //!
-//! It has no kernels yet: [`OpenCl::open`] answers that there is no such device, whatever the machine has. The type exists so
-//! that the facade's feature and `Device::opencl` already have their final form.
+//! It needs no OpenCL SDK to build and no OpenCL library to start: the library is loaded when a device is first asked for.
+//! Devices count over all platforms; [`devices`] lists them. Commands for a device run in one queue, in the order of their
+//! submission, whichever thread submits them.
 
-use std::borrow::Cow;
-use tensor_core::{Backend, DeviceInfo, Error, Result};
+mod backend;
+mod buffer;
+mod device;
+mod driver;
+mod kernels;
+mod shim;
 
-/// A handle to a OpenCL device. There is none yet, so no value of this type exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenCl {}
+pub use buffer::Buffer;
+pub use device::{Description, devices};
 
-/// Memory on a OpenCL device.
-#[derive(Clone, Debug)]
-pub enum Buffer {}
+use device::Device;
+use std::fmt;
+use std::sync::Arc;
+use tensor_core::Result;
+
+/// A handle to an OpenCL device.
+///
+/// ```
+/// use backend_opencl::OpenCl;
+/// use tensor_core::Backend;
+/// match OpenCl::open(0) {
+///     Ok(device) => println!("{}: {}", device.label(), device.info().name),
+///     Err(why) => println!("{why}"),
+/// }
+/// ```
+#[derive(Clone)]
+pub struct OpenCl(Arc<Device>);
 
 impl OpenCl {
-    /// Opens the device of this number.
+    /// Opens the device of this number, counted over all platforms. Opening one again gives a handle to the same device.
     ///
     /// # Errors
-    /// Always: the backend has no kernels yet.
+    /// If there is no such device, no OpenCL library or no runtime, or the device cannot be used. The error says which.
     pub fn open(index: usize) -> Result<Self> {
-        Err(Error::no_device(format!("opencl:{index}"), "the OpenCL backend is not implemented yet"))
+        Device::open(index).map(Self)
     }
 }
 
-impl Backend for OpenCl {
-    type Buffer = Buffer;
-
-    fn info(&self) -> DeviceInfo {
-        match *self {}
-    }
-
-    fn label(&self) -> Cow<'static, str> {
-        match *self {}
-    }
-
-    fn alloc(&self, _: usize) -> Result<Buffer> {
-        match *self {}
-    }
-
-    fn write(&self, _: &mut Buffer, _: usize, _: &[u8]) -> Result<()> {
-        match *self {}
-    }
-
-    fn read(&self, _: &Buffer, _: usize, _: &mut [u8]) -> Result<()> {
-        match *self {}
-    }
-
-    fn size(&self, _: &Buffer) -> usize {
-        match *self {}
-    }
-
-    fn is_unique(&self, _: &mut Buffer) -> bool {
-        match *self {}
-    }
-
-    fn is_same(&self, _: &Buffer, _: &Buffer) -> bool {
-        match *self {}
+impl PartialEq for OpenCl {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Eq for OpenCl {}
 
-    #[test]
-    fn open_says_that_there_is_no_device() {
-        let error = OpenCl::open(3).unwrap_err();
-        assert_eq!(error.to_string(), "no device opencl:3: the OpenCL backend is not implemented yet");
+impl fmt::Debug for OpenCl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenCl({}, {})", self.0.label, self.0.description.name)
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod array;
 pub mod backend;
+pub mod codegen;
 mod dtype;
 mod error;
 pub mod layout;

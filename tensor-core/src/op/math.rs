@@ -50,9 +50,16 @@ pub fn gelu_tanh(x: f64) -> f64 {
     x * (value + value * (1.0 - value) * if rest.is_finite() { rest } else { 0.0 })
 }
 
-/// `x·σ(x)`.
+/// `x·σ(x)`. Where `eˣ` is denormal the product need not be, so the exponent is shifted by 40 for a while.
 pub fn silu(x: f64) -> f64 {
-    if x == f64::NEG_INFINITY { -0.0 } else { x * sigmoid(x) }
+    const EXP_MINUS_40: f64 = 4.248_354_255_291_589e-18;
+    if x == f64::NEG_INFINITY {
+        -0.0
+    } else if x < -700.0 {
+        x * (x + 40.0).exp() * EXP_MINUS_40
+    } else {
+        x * sigmoid(x)
+    }
 }
 
 /// `ln(1 + eˣ)`, the identity above 20 as PyTorch has it.

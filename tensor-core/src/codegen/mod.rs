@@ -1,0 +1,160 @@
+//! Kernels for devices that are programmed in a dialect of C.
+//!
+//! A *plan* says how an operation runs on such a device: which kernels, for how many work-items, with which parameters, on
+//! which buffers. Planning needs no device, so backends for OpenCL and CUDA share it: they compile a [`Kernel`]'s
+//! [`source`](Kernel::source) once and run [`Launch`]es.
+//!
+//! - Kernels are written in what OpenCL C and CUDA C++ have in common; a [prelude](prelude) of macros and types makes up the
+//!   difference.
+//! - A kernel depends on dtypes, operations and coarse classes of layouts. Sizes, strides, offsets and scalars are
+//!   parameters: one block of bytes, by value, that comes before the buffers.
+//! - Indices are 32 bits wide where everything fits, else 64.
+//! - Values are computed as the [reference](crate::reference) does: the tables of operations decide what an operation means,
+//!   and each has its C expression in [`expression`].
+
+mod body;
+mod expression;
+mod library;
+mod params;
+mod pointwise;
+mod prelude;
+mod walk;
+
+pub use pointwise::{PointwiseKernel, Source, pointwise};
+pub use prelude::ENTRY;
+pub use walk::Walk;
+
+use crate::{DType, Layout};
+use smallvec::SmallVec;
+
+/// The language of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// OpenCL C 1.2.
+    OpenCl,
+    /// CUDA C++, for the run-time compiler, without headers.
+    Cuda,
+}
+
+/// What kernels have to know of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The language.
+    pub dialect: Dialect,
+    /// Whether it computes with f64.
+    pub has_f64: bool,
+    /// Whether f32 division and square root are rounded correctly.
+    pub divides_correctly: bool,
+    /// Whether a work-item is a lane or thread of a processor rather than of a GPU: then each should walk memory that lies
+    /// together, and few suffice.
+    pub is_cpu: bool,
+    /// How many work-groups run at the same time.
+    pub compute_units: usize,
+    /// The most work-items in a group.
+    pub max_group: usize,
+    /// How many bytes the parameters of a kernel may have.
+    pub max_argument_bytes: usize,
+}
+
+/// A tensor that a plan is made for: its layout and dtype. The buffer is known by its place in the operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Tensor<'a> {
+    /// Where its elements lie.
+    pub layout: &'a Layout,
+    /// What they are.
+    pub dtype: DType,
+}
+
+/// Which memory a kernel's parameter points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// The input of this number.
+    Input(usize),
+    /// The output of this number.
+    Output(usize),
+    /// The plan's temporary memory of this number.
+    Temp(usize),
+}
+
+/// The bytes of a kernel's first parameter.
+pub type Params = SmallVec<[u8; 256]>;
+
+/// One run of a kernel.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// What runs.
+    pub kernel: Kernel,
+    /// Its first parameter, by value.
+    pub params: Params,
+    /// What its other parameters point to.
+    pub slots: SmallVec<[Slot; 8]>,
+    /// For how many work-items, along each axis; multiples of the kernel's [group](Kernel::group).
+    pub items: [usize; 3],
+}
+
+/// How an operation runs: launches one after the other, and the memory between them.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Sizes in bytes of the temporary memory.
+    pub temps: Vec<usize>,
+    /// What runs, in order.
+    pub launches: Vec<Launch>,
+}
+
+impl Plan {
+    /// New temporary memory.
+    fn temp(&mut self, bytes: usize) -> Slot {
+        self.temps.push(bytes);
+        Slot::Temp(self.temps.len() - 1)
+    }
+}
+
+/// A kernel: everything its source depends on besides the [`Target`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kernel {
+    /// A program for every element.
+    Pointwise(PointwiseKernel),
+}
+
+impl Kernel {
+    /// The source, complete; its entry is [`ENTRY`].
+    pub fn source(&self, target: &Target) -> String {
+        let body = match self {
+            Self::Pointwise(kernel) => kernel.body(target),
+        };
+        prelude::complete(target, self.group(target), &body)
+    }
+
+    /// The work-items of a group, along each axis. Fixed for each kernel and device.
+    pub fn group(&self, target: &Target) -> [usize; 3] {
+        match self {
+            Self::Pointwise(_) => [linear_group(target), 1, 1],
+        }
+    }
+
+    /// Every dtype that it computes with or stores.
+    pub fn uses(&self, dtype: DType) -> bool {
+        match self {
+            Self::Pointwise(kernel) => program_uses(kernel.program(), dtype),
+        }
+    }
+}
+
+fn program_uses(program: &crate::Program, dtype: DType) -> bool {
+    program.insts().iter().any(|inst| inst.dtype == dtype)
+}
+
+/// The group of kernels whose work-items are independent.
+fn linear_group(target: &Target) -> usize {
+    previous_power_of_two(target.max_group.min(256))
+}
+
+fn previous_power_of_two(value: usize) -> usize {
+    1 << value.max(1).ilog2()
+}
+
+/// How many work-items to start for `count` of them in groups of `group`.
+fn whole_groups(count: usize, group: usize) -> usize {
+    count.div_ceil(group) * group
+}

@@ -1,0 +1,323 @@
+//! Pointwise programs.
+
+use super::body::{self, register};
+use super::expression::{load, storage_type, store};
+use super::params::Block;
+use super::walk::{Route, Walk};
+use super::{Kernel, Launch, Plan, Slot, Target, Tensor, linear_group, whole_groups};
+use crate::shape::Dims;
+use crate::{DType, Layout, Program, Shape};
+use smallvec::SmallVec;
+use std::fmt::Write;
+
+/// Where a program's input comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A tensor.
+    Tensor(Tensor<'a>),
+    /// The old content of the output of this number.
+    Output(usize),
+}
+
+/// A kernel that runs a program for every element.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PointwiseKernel {
+    program: Program,
+    walk: Walk,
+    /// For each input, the output that it overwrites, if any.
+    in_place: SmallVec<[Option<u8>; 8]>,
+}
+
+/// One operand: a place in memory for every position.
+#[derive(Clone, Debug)]
+struct Operand {
+    slot: Slot,
+    dtype: DType,
+    strides: Dims<isize>,
+    offset: isize,
+}
+
+impl Operand {
+    fn new(slot: Slot, tensor: Tensor<'_>) -> Self {
+        Self {
+            slot,
+            dtype: tensor.dtype,
+            strides: tensor.layout.strides().into(),
+            offset: tensor.layout.offset() as isize,
+        }
+    }
+
+    fn dense(slot: Slot, dtype: DType, shape: &Shape) -> Self {
+        Self { slot, dtype, strides: shape.contiguous_strides(), offset: 0 }
+    }
+
+    /// The part at a position along the first axis.
+    fn part(&self, position: usize) -> Self {
+        Self {
+            strides: self.strides[1..].into(),
+            offset: self.offset + position as isize * self.strides[0],
+            ..self.clone()
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Feed {
+    Operand(Operand),
+    Output(usize),
+}
+
+/// A program over some operands, and where in the iterated shape it stands.
+struct Job<'a> {
+    program: &'a Program,
+    /// The whole iterated shape, for coordinates.
+    shape: &'a Shape,
+    /// The sizes of the axes that are left to walk.
+    dims: Dims<usize>,
+    inputs: Vec<Feed>,
+    outputs: Vec<Operand>,
+    /// Row-major numbers of the elements.
+    number: Operand,
+}
+
+/// Plans [`Backend::pointwise`](crate::Backend::pointwise).
+pub fn pointwise(
+    program: &Program,
+    shape: &Shape,
+    inputs: &[Source<'_>],
+    outputs: &[Tensor<'_>],
+    target: &Target,
+) -> Plan {
+    let mut plan = Plan::default();
+    let feeds = inputs.iter().enumerate().map(|(number, source)| match source {
+        Source::Tensor(tensor) => Feed::Operand(Operand::new(Slot::Input(number), *tensor)),
+        Source::Output(output) => Feed::Output(*output),
+    });
+    let outputs = outputs.iter().enumerate().map(|(number, &tensor)| Operand::new(Slot::Output(number), tensor));
+    Job {
+        program,
+        shape,
+        dims: shape.dims().into(),
+        inputs: feeds.collect(),
+        outputs: outputs.collect(),
+        number: Operand::dense(Slot::Temp(usize::MAX), DType::I64, shape),
+    }
+    .plan(target, &mut plan);
+    plan
+}
+
+/// Adds a copy between two slots of one dtype.
+pub(super) fn copy(
+    plan: &mut Plan,
+    shape: &Shape,
+    from: (Slot, &Layout),
+    to: (Slot, &Layout),
+    dtype: DType,
+    target: &Target,
+) {
+    convert(plan, shape, (from.0, Tensor { layout: from.1, dtype }), (to.0, Tensor { layout: to.1, dtype }), target);
+}
+
+/// Adds a copy between two slots that converts to the second one's dtype.
+pub(super) fn convert(
+    plan: &mut Plan,
+    shape: &Shape,
+    from: (Slot, Tensor<'_>),
+    to: (Slot, Tensor<'_>),
+    target: &Target,
+) {
+    let mut program = Program::new();
+    let input = program.input(from.1.dtype);
+    let output = program.cast(input, to.1.dtype);
+    program.output(output);
+    Job {
+        program: &program,
+        shape,
+        dims: shape.dims().into(),
+        inputs: vec![Feed::Operand(Operand::new(from.0, from.1))],
+        outputs: vec![Operand::new(to.0, to.1)],
+        number: Operand::dense(Slot::Temp(usize::MAX), DType::I64, shape),
+    }
+    .plan(target, plan);
+}
+
+impl Job<'_> {
+    fn plan(&self, target: &Target, plan: &mut Plan) {
+        let positions = self.program.uses_position();
+        let own = self.inputs.iter().filter_map(|feed| match feed {
+            Feed::Operand(operand) => Some(operand),
+            Feed::Output(_) => None,
+        });
+        let operands: SmallVec<[&Operand; 16]> = own.chain(&self.outputs).collect();
+        let counted: SmallVec<[&Operand; 16]> =
+            operands.iter().copied().chain(positions.then_some(&self.number)).collect();
+        let strides: SmallVec<[&[isize]; 16]> = counted.iter().map(|operand| &operand.strides[..]).collect();
+        let offsets: SmallVec<[usize; 16]> = counted.iter().map(|operand| operand.offset as usize).collect();
+        let Some(mut route) = Route::new(&self.dims, &strides, &offsets) else {
+            return self.split(target, plan);
+        };
+        if positions && self.shape.numel() > i32::MAX as usize {
+            route = route.widened();
+        }
+        let in_place = self.inputs.iter().map(|feed| match feed {
+            Feed::Operand(_) => None,
+            Feed::Output(number) => Some(*number as u8),
+        });
+        let kernel = PointwiseKernel { program: self.program.clone(), walk: route.walk, in_place: in_place.collect() };
+        let count = self.dims.iter().product::<usize>();
+        let block = kernel.block(&route, self.shape, count, &offsets);
+        let params = block.finish();
+        if params.len() + 8 * operands.len() > target.max_argument_bytes && !self.is_dense() {
+            return self.gathered(target, plan);
+        }
+        plan.launches.push(Launch {
+            items: [whole_groups(count, linear_group(target)), 1, 1],
+            kernel: Kernel::Pointwise(kernel),
+            params,
+            slots: operands.iter().map(|operand| operand.slot).collect(),
+        });
+    }
+
+    /// One job for each position along the first axis.
+    fn split(&self, target: &Target, plan: &mut Plan) {
+        for position in 0..self.dims[0] {
+            let part = |operand: &Operand| operand.part(position);
+            Job {
+                dims: self.dims[1..].into(),
+                inputs: self
+                    .inputs
+                    .iter()
+                    .map(|feed| match feed {
+                        Feed::Operand(operand) => Feed::Operand(part(operand)),
+                        Feed::Output(number) => Feed::Output(*number),
+                    })
+                    .collect(),
+                outputs: self.outputs.iter().map(part).collect(),
+                number: part(&self.number),
+                ..*self
+            }
+            .plan(target, plan);
+        }
+    }
+
+    fn is_dense(&self) -> bool {
+        let dense = &self.number.strides;
+        self.outputs.iter().all(|output| output.strides == *dense)
+            && self.inputs.iter().all(|feed| match feed {
+                Feed::Operand(operand) => operand.strides == *dense,
+                Feed::Output(_) => true,
+            })
+    }
+
+    /// The same with all operands copied to dense memory, for more parameters than a kernel may have.
+    fn gathered(&self, target: &Target, plan: &mut Plan) {
+        let Ok(shape) = Shape::new(&self.dims) else { unreachable!("a part of a checked shape is in bounds") };
+        let dense = Layout::contiguous(shape.clone());
+        let layout =
+            |operand: &Operand| Layout::from_parts(shape.clone(), operand.strides.clone(), operand.offset as usize);
+        let fresh = |operand: &Operand, plan: &mut Plan| {
+            Operand::dense(plan.temp(shape.numel() * operand.dtype.size()), operand.dtype, &shape)
+        };
+        let mut inputs = Vec::new();
+        for feed in &self.inputs {
+            inputs.push(match feed {
+                Feed::Operand(operand) => {
+                    let held = fresh(operand, plan);
+                    copy(plan, &shape, (operand.slot, &layout(operand)), (held.slot, &dense), operand.dtype, target);
+                    Feed::Operand(held)
+                }
+                Feed::Output(number) => Feed::Output(*number),
+            });
+        }
+        let mut outputs = Vec::new();
+        for (number, output) in self.outputs.iter().enumerate() {
+            let held = fresh(output, plan);
+            if self.inputs.iter().any(|feed| matches!(feed, Feed::Output(of) if *of == number)) {
+                copy(plan, &shape, (output.slot, &layout(output)), (held.slot, &dense), output.dtype, target);
+            }
+            outputs.push(held);
+        }
+        Job { inputs, outputs: outputs.clone(), dims: self.dims.clone(), number: self.number.clone(), ..*self }
+            .plan(target, plan);
+        for (output, held) in self.outputs.iter().zip(&outputs) {
+            copy(plan, &shape, (held.slot, &dense), (output.slot, &layout(output)), output.dtype, target);
+        }
+    }
+}
+
+impl PointwiseKernel {
+    pub(super) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The inputs that are operands of their own.
+    fn own_inputs(&self) -> impl Iterator<Item = usize> + '_ {
+        self.in_place.iter().enumerate().filter(|(_, output)| output.is_none()).map(|(number, _)| number)
+    }
+
+    fn block(&self, route: &Route, shape: &Shape, count: usize, offsets: &[usize]) -> Block {
+        let mut block = Block::default();
+        block.one("count", count as u64);
+        let positions = usize::from(self.program.uses_position());
+        let (own, numbers) = offsets.split_at(offsets.len() - positions);
+        block.list("offset", own.iter().map(|&offset| offset as u64));
+        block.list("first", numbers.iter().map(|&offset| offset as u64));
+        body::fill(&self.program, shape, &mut block);
+        route.fill("walk", &mut block);
+        block
+    }
+
+    pub(super) fn body(&self, _: &Target) -> String {
+        let positions = self.program.uses_position();
+        let operands = self.own_inputs().count() + self.program.outputs().len();
+        let all = operands + usize::from(positions);
+        let params = self.block(&self.walk.blank(all), &Shape::scalar(), 1, &vec![0; all]);
+        let mut text = widths(self.walk.is_wide());
+        text += &params.definition();
+        let _ = write!(text, "ENTRY_OF_GROUP void {}(const Params p", super::ENTRY);
+        for number in self.own_inputs() {
+            let _ = write!(text, ", GLOBAL const {} *RESTRICT in{number}", storage_type(self.program.inputs()[number]));
+        }
+        for (number, &reg) in self.program.outputs().iter().enumerate() {
+            let _ = write!(text, ", GLOBAL {} *RESTRICT out{number}", storage_type(self.program.dtype(reg)));
+        }
+        text += ") {\n    const COUNT index = (COUNT)ITEM(0);\n    if (index >= (COUNT)p.count) return;\n";
+        let mut at: Vec<String> = self.own_inputs().map(|number| format!("at_in{number}")).collect();
+        at.extend((0..self.program.outputs().len()).map(|number| format!("at_out{number}")));
+        if positions {
+            at.push("number_at".to_owned());
+        }
+        text += &self.walk.text("walk", "index", &at);
+        if positions {
+            text += "    const COUNT number = (COUNT)p.first[0] + (COUNT)number_at;\n";
+        }
+        for (place, number) in self.own_inputs().enumerate() {
+            let _ = writeln!(text, "    in{number} += p.offset[{place}];");
+        }
+        let first = self.own_inputs().count();
+        for number in 0..self.program.outputs().len() {
+            let _ = writeln!(text, "    out{number} += p.offset[{}];", first + number);
+        }
+        text += &body::statements(&self.program, |number| self.load(number), "number");
+        for (number, &reg) in self.program.outputs().iter().enumerate() {
+            let value = register(reg);
+            let line = store(self.program.dtype(reg), &format!("out{number}"), &format!("at_out{number}"), &value);
+            let _ = writeln!(text, "    {line}");
+        }
+        text + "}\n"
+    }
+
+    fn load(&self, number: usize) -> String {
+        let dtype = self.program.inputs()[number];
+        match self.in_place[number] {
+            None => load(dtype, &format!("in{number}"), &format!("at_in{number}")),
+            Some(output) => load(dtype, &format!("out{output}"), &format!("at_out{output}")),
+        }
+    }
+}
+
+/// The types of indices and counts.
+pub(super) fn widths(wide: bool) -> String {
+    let (index, unsigned) = if wide { ("i64", "u64") } else { ("i32", "u32") };
+    format!("typedef {index} INDEX;\ntypedef {unsigned} UINDEX;\ntypedef {unsigned} COUNT;\n")
+}

@@ -1,0 +1,91 @@
+//! The text of generated kernels.
+
+use tensor_core::codegen::{self, Dialect, Source, Target, Tensor};
+use tensor_core::op::{BinaryOp, UnaryOp};
+use tensor_core::{DType, Layout, Program, Scalar, Shape};
+
+fn target(dialect: Dialect) -> Target {
+    Target {
+        dialect,
+        has_f64: true,
+        divides_correctly: true,
+        is_cpu: false,
+        compute_units: 4,
+        max_group: 1024,
+        max_argument_bytes: 1024,
+    }
+}
+
+/// A kernel's source without the prelude, which ends where the parameters' types begin.
+fn body(dialect: Dialect, program: &Program, layouts: &[Layout]) -> String {
+    let target = target(dialect);
+    let shape = layouts[0].shape();
+    let inputs = layouts.iter().zip(program.inputs());
+    let inputs: Vec<Source<'_>> = inputs.map(|(layout, &dtype)| Source::Tensor(Tensor { layout, dtype })).collect();
+    let dense = Layout::contiguous(shape.clone());
+    let registers = program.outputs().iter();
+    let outputs: Vec<Tensor<'_>> = registers.map(|&reg| Tensor { layout: &dense, dtype: program.dtype(reg) }).collect();
+    let plan = codegen::pointwise(program, shape, &inputs, &outputs, &target);
+    let source = plan.launches[0].kernel.source(&target);
+    source[source.find("typedef i32 INDEX").unwrap()..].to_owned()
+}
+
+fn scaled() -> Program {
+    let mut program = Program::new();
+    let x = program.input(DType::F16);
+    let scale = program.scalar(Scalar::Float(0.5), DType::F16);
+    let product = program.binary(BinaryOp::Mul, x, scale);
+    let result = program.unary(UnaryOp::Tanh, product);
+    program.output(result);
+    program
+}
+
+#[test]
+fn dense_operands_need_no_index_arithmetic() {
+    let layout = Layout::contiguous(Shape::new([4, 6]).unwrap());
+    let expected = "typedef i32 INDEX;
+typedef u32 UINDEX;
+typedef u32 COUNT;
+typedef struct {
+    u64 count;
+    u64 offset[2];
+    f32 scalar0;
+} Params;
+ENTRY(256, 1, 1) void gradix(const Params p, GLOBAL const u16 *RESTRICT in0, GLOBAL u16 *RESTRICT out0) {
+    const COUNT index = (COUNT)ITEM(0);
+    if (index >= (COUNT)p.count) return;
+    const INDEX at_in0 = index;
+    const INDEX at_out0 = index;
+    in0 += p.offset[0];
+    out0 += p.offset[1];
+    const f32 r0 = LOAD_F16(in0, at_in0);
+    const f32 r1 = p.scalar0;
+    const f32 r2 = r0 * r1;
+    const f32 r3 = tanh(r2);
+    STORE_F16(out0, at_out0, r3);
+}
+";
+    assert_eq!(body(Dialect::OpenCl, &scaled(), std::slice::from_ref(&layout)), expected);
+    // What differs between the dialects stands in the prelude.
+    assert_eq!(body(Dialect::Cuda, &scaled(), &[layout]), expected);
+}
+
+#[test]
+fn layouts_of_one_class_share_a_kernel() {
+    let kernel = |layout: Layout, program: &Program| {
+        let dense = Layout::contiguous(layout.shape().clone());
+        let input = Source::Tensor(Tensor { layout: &layout, dtype: DType::F16 });
+        let output = Tensor { layout: &dense, dtype: DType::F16 };
+        let plan = codegen::pointwise(program, layout.shape(), &[input], &[output], &target(Dialect::OpenCl));
+        plan.launches[0].kernel.clone()
+    };
+    let matrix = |rows, columns| Layout::contiguous(Shape::new([rows, columns]).unwrap());
+    let program = scaled();
+    let dense = kernel(matrix(3, 4), &program);
+    assert_eq!(dense, kernel(matrix(50, 60), &program));
+    assert_eq!(dense, kernel(matrix(50, 60).narrow(0, 7, 9).unwrap(), &program));
+    let transposed = kernel(matrix(3, 4).transpose(0, 1).unwrap(), &program);
+    assert_eq!(transposed, kernel(matrix(30, 41).transpose(0, 1).unwrap(), &program));
+    assert_ne!(dense, transposed);
+    assert_ne!(dense, kernel(matrix(3, 4), &Program::copy(DType::F16)));
+}
