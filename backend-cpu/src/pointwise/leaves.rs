@@ -45,21 +45,23 @@ impl Random<'_> {
     }
 }
 
-/// How many blocks are computed at once: enough for the widest vectors, few enough to stay in L1.
-const LANES: usize = 64;
+/// How many blocks are computed at once: two of the widest vectors, so that one's latency hides behind the other's work.
+const LANES: usize = 16;
 
 impl Task for Random<'_> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(mut self) {
         let len = self.dst.iter().flatten().map(|dst| dst.len()).next().unwrap_or(0);
-        let mut words = [[0u32; LANES]; 4];
         for at in (0..len).step_by(LANES) {
-            blocks(&mut words, self.first.wrapping_add(at as u64), self.stream, self.seed);
+            let words = blocks(self.first.wrapping_add(at as u64), self.stream, self.seed);
+            let count = LANES.min(len - at);
             for (dst, words) in self.dst.iter_mut().zip(&words) {
                 if let Some(dst) = dst {
-                    for (value, &word) in dst[at..].iter_mut().zip(words) {
-                        *value = i64::from(word);
+                    if count == LANES {
+                        dst[at..at + LANES].copy_from_slice(words);
+                    } else {
+                        dst[at..].copy_from_slice(&words[..count]);
                     }
                 }
             }
@@ -68,27 +70,30 @@ impl Task for Random<'_> {
 }
 
 /// Philox4x32-10 for consecutive elements; see [`tensor_core::random::philox4x32`].
+///
+/// Words are kept in the lower halves of 64-bit lanes, where multiplications of vectors take them from and where the result
+/// wants them. The upper halves hold anything until the end.
 #[inline(always)]
-fn blocks(words: &mut [[u32; LANES]; 4], first: u64, stream: u64, seed: u64) {
-    let [w0, w1, w2, w3] = words;
+fn blocks(first: u64, stream: u64, seed: u64) -> [[i64; LANES]; 4] {
+    const LOW: u64 = 0xffff_ffff;
+    let (mut c0, mut c1) = ([0u64; LANES], [0u64; LANES]);
+    let (mut c2, mut c3) = ([stream; LANES], [stream >> 32; LANES]);
     for i in 0..LANES {
-        let element = first.wrapping_add(i as u64);
-        let (mut c0, mut c1) = (element as u32, (element >> 32) as u32);
-        let (mut c2, mut c3) = (stream as u32, (stream >> 32) as u32);
-        let (mut k0, mut k1) = (seed as u32, (seed >> 32) as u32);
-        for _ in 0..10 {
-            let p0 = u64::from(MULTIPLIERS[0]) * u64::from(c0);
-            let p1 = u64::from(MULTIPLIERS[1]) * u64::from(c2);
-            (c0, c2) = ((p1 >> 32) as u32 ^ c1 ^ k0, (p0 >> 32) as u32 ^ c3 ^ k1);
-            (c1, c3) = (p1 as u32, p0 as u32);
-            k0 = k0.wrapping_add(KEY_STEPS[0]);
-            k1 = k1.wrapping_add(KEY_STEPS[1]);
-        }
-        w0[i] = c0;
-        w1[i] = c1;
-        w2[i] = c2;
-        w3[i] = c3;
+        c0[i] = first.wrapping_add(i as u64);
+        c1[i] = c0[i] >> 32;
     }
+    let (mut k0, mut k1) = (seed as u32, (seed >> 32) as u32);
+    for _ in 0..10 {
+        for i in 0..LANES {
+            let p0 = u64::from(MULTIPLIERS[0]) * (c0[i] & LOW);
+            let p1 = u64::from(MULTIPLIERS[1]) * (c2[i] & LOW);
+            (c0[i], c2[i]) = (p1 >> 32 ^ c1[i] ^ u64::from(k0), p0 >> 32 ^ c3[i] ^ u64::from(k1));
+            (c1[i], c3[i]) = (p1, p0);
+        }
+        k0 = k0.wrapping_add(KEY_STEPS[0]);
+        k1 = k1.wrapping_add(KEY_STEPS[1]);
+    }
+    [c0, c1, c2, c3].map(|words| words.map(|word| (word & LOW) as i64))
 }
 
 #[cfg(test)]

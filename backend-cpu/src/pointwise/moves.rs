@@ -74,6 +74,53 @@ pub(crate) unsafe fn scatter(size: usize, dst: *mut u8, stride: isize, src: *con
     unsafe { by_size!(size, words(dst, stride, src, count)) }
 }
 
+/// Whether [`stream`] does anything else than copy.
+pub(crate) const STREAMS: bool = cfg!(target_arch = "x86_64");
+
+/// Copies bytes past the caches, where the processor can: what is written that way need not be read from memory first, and
+/// throws nothing else out. [`end_streams`] must follow before another thread may read it.
+///
+/// # Safety
+/// `dst` is valid for writing and `src` for reading `bytes` bytes; they do not overlap.
+pub(crate) unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        const LINE: usize = 64;
+        // Only whole lines are worth it; what lies before and behind them goes the ordinary way.
+        let before = dst.align_offset(LINE).min(bytes);
+        let lines = (bytes - before) / LINE;
+        // SAFETY: all parts lie within the caller's ranges, and the streamed one begins at a multiple of 64.
+        unsafe {
+            dst.copy_from_nonoverlapping(src, before);
+            let (dst, src) = (dst.add(before), src.add(before));
+            for line in 0..lines {
+                let (to, from) = (dst.add(line * LINE).cast::<__m128i>(), src.add(line * LINE).cast::<__m128i>());
+                let words = [0, 1, 2, 3].map(|word| _mm_loadu_si128(from.add(word)));
+                for (word, value) in words.into_iter().enumerate() {
+                    _mm_stream_si128(to.add(word), value);
+                }
+            }
+            let done = lines * LINE;
+            dst.add(done).copy_from_nonoverlapping(src.add(done), bytes - before - done);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        dst.copy_from_nonoverlapping(src, bytes);
+    }
+}
+
+/// Lets other threads see what this one streamed once they see what it writes next.
+pub(crate) fn end_streams() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has the instruction; it touches no memory.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
 /// `dst[r·pitch + c] = src[r·row_stride + c·column_stride]` for elements of `size` bytes.
 ///
 /// # Safety
@@ -308,6 +355,19 @@ mod tests {
                 let at = (start as isize + i as isize * stride) as usize;
                 assert_eq!((value, back[at]), (src[at], src[at]), "stride {stride}");
             }
+        }
+    }
+
+    #[test]
+    fn streams_copy_whatever_the_alignment() {
+        let src: Vec<u8> = (0..1000).map(|number| (number % 251) as u8).collect();
+        for (to, from, bytes) in [(0, 0, 1000), (1, 3, 700), (63, 1, 64), (5, 9, 0), (7, 7, 30), (60, 2, 260)] {
+            let mut dst = vec![0u8; 1100];
+            // SAFETY: both ranges lie within their vectors.
+            unsafe { stream(dst.as_mut_ptr().add(to), src.as_ptr().add(from), bytes) };
+            end_streams();
+            assert_eq!(dst[to..to + bytes], src[from..from + bytes]);
+            assert!(dst[..to].iter().chain(&dst[to + bytes..]).all(|&byte| byte == 0), "{to} {from} {bytes}");
         }
     }
 
