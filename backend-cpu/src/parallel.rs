@@ -24,7 +24,12 @@ const SPINS: usize = 2000;
 ///
 /// # Panics
 /// If `work` does, after all running tasks ended.
-pub(crate) fn for_each<F: Fn(usize) + Sync>(tasks: usize, work: F) {
+pub(crate) fn for_each(tasks: usize, work: impl Fn(usize) + Sync) {
+    for_each_erased(tasks, &work);
+}
+
+/// [`for_each`], compiled once: hundreds of kernels end here, and each would bring its own copy of all this.
+fn for_each_erased(tasks: usize, work: &(dyn Fn(usize) + Sync)) {
     let helpers = if tasks > 1 { (rayon::current_num_threads() - 1).min(tasks - 1) } else { 0 };
     if helpers == 0 {
         (0..tasks).for_each(work);
@@ -37,7 +42,7 @@ pub(crate) fn for_each<F: Fn(usize) + Sync>(tasks: usize, work: F) {
         panic: Mutex::new(None),
         owner: thread::current(),
     });
-    let job = Job { work: (&raw const work).cast(), call: call::<F> };
+    let job = Job { work: (&raw const work).cast() };
     for _ in 0..helpers {
         let shared = Arc::clone(&shared);
         rayon::spawn(move || help(&shared, job));
@@ -78,21 +83,22 @@ impl Shared {
     }
 }
 
-/// The closure, its type and lifetime erased.
+/// A pointer to a reference to the closure, its lifetime erased.
 #[derive(Clone, Copy)]
 struct Job {
     work: *const (),
-    call: unsafe fn(*const (), usize),
 }
 
 // SAFETY: the closure behind the pointer is `Sync` (`for_each` demands it), and it is only called by shared reference.
 unsafe impl Send for Job {}
 
-/// # Safety
-/// `work` points to a living `F`.
-unsafe fn call<F: Fn(usize)>(work: *const (), task: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { (*work.cast::<F>())(task) }
+impl Job {
+    /// # Safety
+    /// The `&dyn Fn` that the job was made of is alive.
+    unsafe fn call(self, task: usize) {
+        // SAFETY: the pointer was made of a `&(dyn Fn(usize) + Sync)`, which is alive as the caller promises.
+        unsafe { (*self.work.cast::<&(dyn Fn(usize) + Sync)>())(task) }
+    }
 }
 
 fn help(shared: &Shared, job: Job) {
@@ -102,7 +108,7 @@ fn help(shared: &Shared, job: Job) {
             while let Some(task) = shared.claim() {
                 // SAFETY: this helper was counted before the state was closed, so the caller waits in `Close::drop` until
                 // the count goes down again below; until then the closure on its stack lives.
-                unsafe { (job.call)(job.work, task) }
+                unsafe { job.call(task) }
             }
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
