@@ -15,8 +15,8 @@ impl<B: Backend> fmt::Display for Tensor<B> {
     /// # use tensor_core::reference::Reference;
     /// # type Tensor = autograd::Tensor<Reference>;
     /// let x = Tensor::from([1.0_f32, 2.5]).requires_grad_();
-    /// assert_eq!(x.to_string(), "tensor([1.0000, 2.5000], requires_grad=True)");
-    /// assert_eq!(format!("{:.1}", x * 2), "tensor([2., 5.], grad_fn=<MulBackward0>)");
+    /// assert_eq!(x.to_string(), "tensor([1.0000, 2.5000], device='reference', requires_grad=True)");
+    /// assert_eq!(format!("{:.1}", x * 1.1), "tensor([1.1, 2.8], device='reference', grad_fn=<MulBackward0>)");
     /// ```
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&repr(self, &PrintOptions::for_formatter(f)))

@@ -13,6 +13,14 @@ impl<B: Backend> Tensor<B> {
 
     /// `out[…, i, …] = self[…, index[…, i, …], …]`, the index standing at `axis`; it has as many axes as the tensor.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// let index = Tensor::from([[1_i64], [0]]);
+    /// assert_eq!(x.gather(1, &index).to_vec::<f32>(), [2.0, 3.0]);
+    /// ```
+    ///
     /// # Panics
     /// If the index does not fit, is negative or too large, or has no integer dtype.
     #[track_caller]
@@ -22,6 +30,14 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// [`gather`](Self::gather) whose index broadcasts against the tensor along the other axes.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// let largest = x.argmax_dim(1, true);
+    /// assert_eq!(x.take_along(&largest, 1).to_vec::<f32>(), [2.0, 4.0]);
+    /// ```
     ///
     /// # Panics
     /// As [`gather`](Self::gather), and if the ranks differ.
@@ -49,6 +65,13 @@ impl<B: Backend> Tensor<B> {
 
     /// This tensor with `src[…, i, …]` at position `index[…, i, …]` along `axis`. Where several meet, the last stays.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::zeros([3]).scatter(0, &Tensor::from([2_i64, 0]), &Tensor::from([5.0_f32, 6.0]));
+    /// assert_eq!(x.to_vec::<f32>(), [6.0, 0.0, 5.0]);
+    /// ```
+    ///
     /// # Panics
     /// If shapes or dtypes do not fit, or an index is negative or too large.
     #[track_caller]
@@ -58,6 +81,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// This tensor with `src[…, i, …]` added to position `index[…, i, …]` along `axis`.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::ones([3]).scatter_add(0, &Tensor::from([2_i64, 2]), &Tensor::from([5.0_f32, 6.0]));
+    /// assert_eq!(x.to_vec::<f32>(), [1.0, 1.0, 12.0]);
+    /// ```
     ///
     /// # Panics
     /// If shapes or dtypes do not fit, or an index is negative or too large.
@@ -82,6 +112,14 @@ impl<B: Backend> Tensor<B> {
 
     /// Whole slices along an axis in the order of a vector of indices; negative ones count from the back.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// let rows = x.index_select(0, &Tensor::from([1_i64, -1, 0]));
+    /// assert_eq!(rows.to_vec::<f32>(), [3.0, 4.0, 3.0, 4.0, 1.0, 2.0]);
+    /// ```
+    ///
     /// # Panics
     /// If the index is no integer vector, or an index does not exist.
     #[track_caller]
@@ -92,6 +130,14 @@ impl<B: Backend> Tensor<B> {
 
     /// This tensor with slices of `src` added at the places of a vector of indices.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// let y = x.index_add(0, &Tensor::from([1_i64]), &Tensor::from([[10.0_f32, 20.0]]));
+    /// assert_eq!(y.to_vec::<f32>(), [1.0, 2.0, 13.0, 24.0]);
+    /// ```
+    ///
     /// # Panics
     /// If shapes or dtypes do not fit, or an index does not exist.
     #[track_caller]
@@ -101,6 +147,14 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// This tensor with its slices at the places of a vector of indices replaced by those of `src`.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// let y = x.index_copy(0, &Tensor::from([1_i64]), &Tensor::from([[10.0_f32, 20.0]]));
+    /// assert_eq!(y.to_vec::<f32>(), [1.0, 2.0, 10.0, 20.0]);
+    /// ```
     ///
     /// # Panics
     /// If shapes or dtypes do not fit, or an index does not exist.
@@ -116,6 +170,13 @@ impl<B: Backend> Tensor<B> {
 
     /// The elements at which a mask of bools holds, as a vector.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.masked_select(&x.gt(2)).to_vec::<f32>(), [3.0, 4.0]);
+    /// ```
+    ///
     /// # Panics
     /// If the mask is no bool, or shapes do not broadcast.
     #[track_caller]
@@ -130,6 +191,16 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The positions of all elements that are not 0, one a row: shape `[count, rank]`.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[0_i64, 5], [6, 0]]);
+    /// assert_eq!(x.nonzero().to_vec::<i64>(), [0, 1, 1, 0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails or has no memory left.
     #[track_caller]
     #[must_use]
     pub fn nonzero(&self) -> Self {

@@ -10,10 +10,16 @@ use tensor_core::op::BinaryOp;
 use tensor_core::{Array, Backend, Scalar};
 
 macro_rules! in_place {
-    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident => $op:ident, $result:expr;)*) => {
         impl<B: Backend> Tensor<B> {
             $(
                 $(#[$doc])*
+                ///
+                #[doc = concat!(
+                    "```\n# use tensor_core::reference::Reference;\n# type Tensor = autograd::Tensor<Reference>;\n",
+                    "let x = Tensor::from([6.0_f32]);\nx.", stringify!($name), "(2);\n",
+                    "assert_eq!(x.item(), ", stringify!($result), ");\n```"
+                )]
                 ///
                 /// # Panics
                 /// If the tensor or the operand requires a gradient outside of [`no_grad`](crate::no_grad), or the result's
@@ -36,18 +42,26 @@ macro_rules! in_place {
 }
 
 in_place! {
-    /// Adds to this tensor.
-    add_ => Add;
+    /// Adds to this tensor: `x += other` that every handle of `x` sees.
+    add_ => Add, 8.0;
     /// Subtracts from this tensor.
-    sub_ => Sub;
+    sub_ => Sub, 4.0;
     /// Multiplies this tensor.
-    mul_ => Mul;
+    mul_ => Mul, 12.0;
     /// Divides this tensor.
-    div_ => Div;
+    div_ => Div, 3.0;
 }
 
 impl<B: Backend> Tensor<B> {
     /// Sets every element to 0.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::ones([2]);
+    /// x.zero_();
+    /// assert_eq!(x.to_vec::<f32>(), [0.0, 0.0]);
+    /// ```
     ///
     /// # Panics
     /// If the tensor requires a gradient outside of [`no_grad`](crate::no_grad).
@@ -57,6 +71,14 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Sets every element to a value, converted to the tensor's dtype.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::ones([2]);
+    /// x.fill_(7);
+    /// assert_eq!(x.to_vec::<f32>(), [7.0, 7.0]);
+    /// ```
     ///
     /// # Panics
     /// If the tensor requires a gradient outside of [`no_grad`](crate::no_grad).
@@ -72,6 +94,14 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Takes over another tensor's values, broadcast and converted.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::zeros([2]);
+    /// x.copy_(&Tensor::from([1_i64, 2]));
+    /// assert_eq!(x.to_vec::<f32>(), [1.0, 2.0]);
+    /// ```
     ///
     /// # Panics
     /// If either tensor requires a gradient outside of [`no_grad`](crate::no_grad), or the shape does not fit.

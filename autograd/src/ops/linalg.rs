@@ -52,6 +52,13 @@ impl<B: Backend> Tensor<B> {
 
     /// The inner product of two vectors.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([1.0_f32, 2.0]);
+    /// assert_eq!(x.dot(&x).item(), 5.0);
+    /// ```
+    ///
     /// # Panics
     /// If an operand is no vector, or the lengths or dtypes differ.
     #[track_caller]
@@ -68,6 +75,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The products of all pairs of elements of two vectors, as a matrix.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([1_i64, 2]);
+    /// assert_eq!(x.outer(&x).to_vec::<i64>(), [1, 2, 2, 4]);
+    /// ```
     ///
     /// # Panics
     /// If an operand is no vector.

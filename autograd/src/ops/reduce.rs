@@ -25,6 +25,16 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The sum of all elements; integers and bools give `I64`.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.sum().item(), 10.0);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails or has no memory left.
     #[track_caller]
     #[must_use]
     pub fn sum(&self) -> Self {
@@ -51,6 +61,13 @@ impl<B: Backend> Tensor<B> {
 
     /// The mean of all elements.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.mean().item(), 2.5);
+    /// ```
+    ///
     /// # Panics
     /// If the dtype is no float.
     #[track_caller]
@@ -60,6 +77,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The mean along axes.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.mean_dims(&[1], false).to_vec::<f32>(), [1.5, 3.5]);
+    /// ```
     ///
     /// # Panics
     /// If the dtype is no float, or an axis does not exist or is named twice.
@@ -94,6 +118,16 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The product of all elements; integers and bools give `I64`. The gradient is right where elements are 0 too.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.prod().item(), 24.0);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails or has no memory left.
     #[track_caller]
     #[must_use]
     pub fn prod(&self) -> Self {
@@ -101,6 +135,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The product along axes.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.prod_dims(&[0], false).to_vec::<f32>(), [3.0, 8.0]);
+    /// ```
     ///
     /// # Panics
     /// If an axis does not exist or is named twice.
@@ -112,6 +153,13 @@ impl<B: Backend> Tensor<B> {
 
     /// The largest element; NaN if there is one. Gradient: shared evenly by all that are largest.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.max().item(), 4.0);
+    /// ```
+    ///
     /// # Panics
     /// If there are no elements.
     #[track_caller]
@@ -121,6 +169,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The smallest element; NaN if there is one. Gradient: shared evenly by all that are smallest.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.min().item(), 1.0);
+    /// ```
     ///
     /// # Panics
     /// If there are no elements.
@@ -132,6 +187,14 @@ impl<B: Backend> Tensor<B> {
 
     /// The largest along axes. Gradient: shared evenly by all that are largest.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.amax(&[0], true).shape(), [1, 2]);
+    /// assert_eq!(x.amax(&[0], false).to_vec::<f32>(), [3.0, 4.0]);
+    /// ```
+    ///
     /// # Panics
     /// If an axis does not exist or is named twice, or holds no elements.
     #[track_caller]
@@ -141,6 +204,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The smallest along axes. Gradient: shared evenly by all that are smallest.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.amin(&[-1], false).to_vec::<f32>(), [1.0, 3.0]);
+    /// ```
     ///
     /// # Panics
     /// If an axis does not exist or is named twice, or holds no elements.
@@ -152,6 +222,15 @@ impl<B: Backend> Tensor<B> {
 
     /// The largest along an axis and its first index. Gradient: only to the element at the index.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 5.0], [7.0, 4.0]]);
+    /// let (values, indices) = x.max_dim(1, false);
+    /// assert_eq!(values.to_vec::<f32>(), [5.0, 7.0]);
+    /// assert_eq!(indices.to_vec::<i64>(), [1, 0]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist or holds no elements.
     #[track_caller]
@@ -161,6 +240,15 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The smallest along an axis and its first index. Gradient: only to the element at the index.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 5.0], [7.0, 4.0]]);
+    /// let (values, indices) = x.min_dim(1, false);
+    /// assert_eq!(values.to_vec::<f32>(), [1.0, 4.0]);
+    /// assert_eq!(indices.to_vec::<i64>(), [0, 1]);
+    /// ```
     ///
     /// # Panics
     /// If the axis does not exist or holds no elements.
@@ -189,6 +277,12 @@ impl<B: Backend> Tensor<B> {
 
     /// The first index of the largest element, counted row-major; of the first NaN if there is one.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1.0_f32, 9.0, 3.0]).argmax().item(), 1.0);
+    /// ```
+    ///
     /// # Panics
     /// If there are no elements.
     #[track_caller]
@@ -198,6 +292,12 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The first index of the smallest element, counted row-major; of the first NaN if there is one.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1.0_f32, 9.0, -3.0]).argmin().item(), 2.0);
+    /// ```
     ///
     /// # Panics
     /// If there are no elements.
@@ -209,6 +309,13 @@ impl<B: Backend> Tensor<B> {
 
     /// The first index of the largest along an axis.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.argmax_dim(1, false).to_vec::<i64>(), [1, 1]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist or holds no elements.
     #[track_caller]
@@ -219,6 +326,13 @@ impl<B: Backend> Tensor<B> {
 
     /// The first index of the smallest along an axis.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.argmin_dim(1, false).to_vec::<i64>(), [0, 0]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist or holds no elements.
     #[track_caller]
@@ -228,6 +342,15 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Whether all elements are true: anything but 0 is, NaN too. `true` for none.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1_i64, 0]).all().to_vec::<bool>(), [false]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails or has no memory left.
     #[track_caller]
     #[must_use]
     pub fn all(&self) -> Self {
@@ -235,6 +358,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Whether all elements along axes are true.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.gt(1).all_dims(&[1], false).to_vec::<bool>(), [false, true]);
+    /// ```
     ///
     /// # Panics
     /// If an axis does not exist or is named twice.
@@ -245,6 +375,15 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Whether any element is true: anything but 0 is, NaN too. `false` for none.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1_i64, 0]).any().to_vec::<bool>(), [true]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails or has no memory left.
     #[track_caller]
     #[must_use]
     pub fn any(&self) -> Self {
@@ -252,6 +391,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Whether any element along axes is true.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.gt(2).any_dims(&[1], false).to_vec::<bool>(), [false, true]);
+    /// ```
     ///
     /// # Panics
     /// If an axis does not exist or is named twice.
@@ -268,6 +414,12 @@ impl<B: Backend> Tensor<B> {
 
     /// The variance of all elements, divided by `n − 1`.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1.0_f32, 2.0, 3.0]).var().item(), 1.0);
+    /// ```
+    ///
     /// # Panics
     /// If the dtype is no float.
     #[track_caller]
@@ -277,6 +429,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The variance along axes, divided by `n − correction`; ∞ or NaN where that is not above 0.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.var_dims(&[1], 0, false).to_vec::<f32>(), [0.25, 0.25]);
+    /// ```
     ///
     /// # Panics
     /// If the dtype is no float, or an axis does not exist or is named twice.
@@ -299,6 +458,12 @@ impl<B: Backend> Tensor<B> {
 
     /// The standard deviation of all elements, with `n − 1`.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1.0_f32, 2.0, 3.0]).std().item(), 1.0);
+    /// ```
+    ///
     /// # Panics
     /// If the dtype is no float.
     #[track_caller]
@@ -308,6 +473,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The standard deviation along axes, with `n − correction`. Gradient: 0 where it is 0.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.std_dims(&[1], 0, false).to_vec::<f32>(), [0.5, 0.5]);
+    /// ```
     ///
     /// # Panics
     /// If the dtype is no float, or an axis does not exist or is named twice.
@@ -330,6 +502,12 @@ impl<B: Backend> Tensor<B> {
 
     /// The Euclidean length of all elements. Gradient: 0 at 0.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([3.0_f32, 4.0]).norm().item(), 5.0);
+    /// ```
+    ///
     /// # Panics
     /// If the dtype is no float.
     #[track_caller]
@@ -340,6 +518,14 @@ impl<B: Backend> Tensor<B> {
 
     /// The p-norm along axes: `(Σ|x|ᵖ)^(1/p)`; the largest or smallest |x| for p = ±∞, the number of elements that are not 0
     /// for p = 0. Gradient: 0 at 0.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[3.0_f32, -4.0]]);
+    /// assert_eq!(x.norm_dims(1.0, &[1], false).to_vec::<f32>(), [7.0]);
+    /// assert_eq!(x.norm_dims(f64::INFINITY, &[], false).item(), 4.0);
+    /// ```
     ///
     /// # Panics
     /// If the dtype is no float, an axis does not exist or is named twice, or p is ±∞ and there are no elements.
@@ -371,6 +557,13 @@ impl<B: Backend> Tensor<B> {
 
     /// `ln Σ eˣ` along axes, without overflow.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([1000.0_f32, 1000.0]);
+    /// assert!((x.logsumexp(&[0], false).item() - 1000.693).abs() < 1e-3);
+    /// ```
+    ///
     /// # Panics
     /// If the dtype is no float, or an axis does not exist or is named twice.
     #[track_caller]
@@ -390,6 +583,12 @@ impl<B: Backend> Tensor<B> {
 
     /// `eˣ / Σ eˣ` along an axis.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([3.0_f32, 3.0]).softmax(0).to_vec::<f32>(), [0.5, 0.5]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist, or the dtype is no float.
     #[track_caller]
@@ -399,6 +598,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The logarithm of [`softmax`](Self::softmax), exact where that is close to 0 or 1.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([3.0_f32, 3.0]).log_softmax(0);
+    /// assert!((x.min().item() + 2_f64.ln()).abs() < 1e-6);
+    /// ```
     ///
     /// # Panics
     /// If the axis does not exist, or the dtype is no float.
@@ -410,6 +616,12 @@ impl<B: Backend> Tensor<B> {
 
     /// Running sums along an axis; integers and bools give `I64`.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1_i64, 2, 3]).cumsum(0).to_vec::<i64>(), [1, 3, 6]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist.
     #[track_caller]
@@ -420,6 +632,12 @@ impl<B: Backend> Tensor<B> {
 
     /// Running products along an axis; integers and bools give `I64`. The gradient is right where elements are 0 too.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1_i64, 2, 3]).cumprod(0).to_vec::<i64>(), [1, 2, 6]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist.
     #[track_caller]
@@ -429,6 +647,14 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The elements sorted along an axis, stably, and where each came from. NaN is larger than everything.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let (values, indices) = Tensor::from([3_i64, 1, 2]).sort(0, false);
+    /// assert_eq!(values.to_vec::<i64>(), [1, 2, 3]);
+    /// assert_eq!(indices.to_vec::<i64>(), [1, 2, 0]);
+    /// ```
     ///
     /// # Panics
     /// If the axis does not exist.
@@ -453,6 +679,12 @@ impl<B: Backend> Tensor<B> {
 
     /// The indices that would sort along an axis, stably.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([3_i64, 1, 2]).argsort(0, true).to_vec::<i64>(), [0, 2, 1]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist.
     #[track_caller]
@@ -462,6 +694,14 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The `k` largest (or smallest) along an axis in order, and their indices.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let (values, indices) = Tensor::from([3_i64, 1, 2]).topk(2, 0, true);
+    /// assert_eq!(values.to_vec::<i64>(), [3, 2]);
+    /// assert_eq!(indices.to_vec::<i64>(), [0, 2]);
+    /// ```
     ///
     /// # Panics
     /// If the axis does not exist or holds fewer than `k` elements.
@@ -483,6 +723,15 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The number of elements that are not 0; NaN is not.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([3_i64, 0, 2]).count_nonzero().item(), 2.0);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails or has no memory left.
     #[track_caller]
     #[must_use]
     pub fn count_nonzero(&self) -> Self {

@@ -73,6 +73,12 @@ impl<B: Backend> Tensor<B> {
 
     /// [`reshape`](Self::reshape) that never copies.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::arange(0, 6, 1).view([3, -1]).shape(), [3, 2]);
+    /// ```
+    ///
     /// # Panics
     /// As [`reshape`](Self::reshape), and if the strides do not allow a view.
     #[track_caller]
@@ -83,6 +89,16 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// All elements as a vector.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.flatten().shape(), [4]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails or has no memory left.
     #[track_caller]
     #[must_use]
     pub fn flatten(&self) -> Self {
@@ -99,6 +115,12 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The axes from `first` to `last`, both included, as one.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([2, 3, 4]).flatten_dims(0, 1).shape(), [6, 4]);
+    /// ```
     ///
     /// # Panics
     /// If an axis does not exist, or `first` lies behind `last`.
@@ -121,6 +143,12 @@ impl<B: Backend> Tensor<B> {
 
     /// One axis as several; one size may be −1.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([6, 4]).unflatten(0, [2, -1]).shape(), [2, 3, 4]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist, or the sizes do not multiply to its size.
     #[track_caller]
@@ -137,6 +165,12 @@ impl<B: Backend> Tensor<B> {
 
     /// Axes in another order.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([2, 3, 4]).permute(&[2, 0, 1]).shape(), [4, 2, 3]);
+    /// ```
+    ///
     /// # Panics
     /// If `order` does not name every axis once.
     #[track_caller]
@@ -146,6 +180,12 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Two axes exchanged.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([2, 3, 4]).transpose(-1, 0).shape(), [4, 3, 2]);
+    /// ```
     ///
     /// # Panics
     /// If an axis does not exist.
@@ -164,6 +204,13 @@ impl<B: Backend> Tensor<B> {
 
     /// A matrix transposed; vectors and scalars stay.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.t().to_vec::<f32>(), [1.0, 3.0, 2.0, 4.0]);
+    /// ```
+    ///
     /// # Panics
     /// If there are more than two axes.
     #[track_caller]
@@ -177,6 +224,12 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// An axis moved to another place.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([2, 3, 4]).movedim(0, -1).shape(), [3, 4, 2]);
+    /// ```
     ///
     /// # Panics
     /// If an axis does not exist.
@@ -195,6 +248,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Broadcast to a shape without copying; −1 keeps an axis's size.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1_i64], [2]]);
+    /// assert_eq!(x.expand([-1, 2]).to_vec::<i64>(), [1, 1, 2, 2]);
+    /// ```
     ///
     /// # Panics
     /// If an axis of another size than 1 would have to change.
@@ -219,6 +279,12 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// All axes of size 1 removed.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([1, 3, 1]).squeeze().shape(), [3]);
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn squeeze(&self) -> Self {
@@ -227,6 +293,12 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The named axes removed where they have size 1.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([1, 3, 1]).squeeze_dims(&[-1]).shape(), [1, 3]);
+    /// ```
     ///
     /// # Panics
     /// If an axis does not exist or is named twice.
@@ -239,6 +311,12 @@ impl<B: Backend> Tensor<B> {
 
     /// A new axis of size 1 before `axis`; −1 puts it last.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([2, 3]).unsqueeze(1).shape(), [2, 1, 3]);
+    /// ```
+    ///
     /// # Panics
     /// If the new tensor would have no such axis.
     #[track_caller]
@@ -249,6 +327,12 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// `len` consecutive elements along an axis.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::arange(0, 5, 1).narrow(0, 1, 3).to_vec::<i64>(), [1, 2, 3]);
+    /// ```
     ///
     /// # Panics
     /// If the range lies outside.
@@ -261,6 +345,12 @@ impl<B: Backend> Tensor<B> {
 
     /// `len` elements along an axis from `start` on, `step` apart; a negative step walks backwards.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::arange(0, 5, 1).slice(0, 4, 3, -2).to_vec::<i64>(), [4, 2, 0]);
+    /// ```
+    ///
     /// # Panics
     /// If an element would lie outside.
     #[track_caller]
@@ -270,6 +360,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// One element of an axis, the axis removed; a negative index counts from the back.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.select(0, -1).to_vec::<f32>(), [3.0, 4.0]);
+    /// ```
     ///
     /// # Panics
     /// If the axis or the index does not exist.
@@ -281,6 +378,12 @@ impl<B: Backend> Tensor<B> {
 
     /// Axes walked backwards.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::arange(0, 3, 1).flip(&[0]).to_vec::<i64>(), [2, 1, 0]);
+    /// ```
+    ///
     /// # Panics
     /// If an axis does not exist or is named twice.
     #[track_caller]
@@ -290,6 +393,12 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Elements shifted along an axis; what leaves at one end enters at the other.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::arange(0, 4, 1).roll(1, 0).to_vec::<i64>(), [3, 0, 1, 2]);
+    /// ```
     ///
     /// # Panics
     /// If the axis does not exist.
@@ -309,6 +418,13 @@ impl<B: Backend> Tensor<B> {
 
     /// The diagonal of two axes as a new last axis; a positive offset lies above the main diagonal.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.diagonal(0, 0, 1).to_vec::<f32>(), [1.0, 4.0]);
+    /// ```
+    ///
     /// # Panics
     /// If the axes do not exist or are the same.
     #[track_caller]
@@ -318,6 +434,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The sum of the main diagonal of a matrix.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.trace().item(), 5.0);
+    /// ```
     ///
     /// # Panics
     /// If the tensor is no matrix.
@@ -332,6 +455,14 @@ impl<B: Backend> Tensor<B> {
 
     /// All windows of `size` elements along an axis, `step` apart, as a new last axis.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::arange(0, 5, 1).unfold(0, 3, 2);
+    /// assert_eq!(x.to_vec::<i64>(), [0, 1, 2, 2, 3, 4]);
+    /// assert_eq!(x.shape(), [2, 3]);
+    /// ```
+    ///
     /// # Panics
     /// If the window is larger than the axis, or `step` is 0.
     #[track_caller]
@@ -341,6 +472,16 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The same values, dense in row-major order.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.t().contiguous().view([4]).to_vec::<f32>(), [1.0, 3.0, 2.0, 4.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails or has no memory left.
     #[track_caller]
     #[must_use]
     pub fn contiguous(&self) -> Self {
@@ -354,6 +495,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Tensors joined along an existing axis; dtypes promote.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(Tensor::cat(&[&x, &x], 1).shape(), [2, 4]);
+    /// ```
     ///
     /// # Panics
     /// If there is none, or sizes differ along another axis.
@@ -384,6 +532,13 @@ impl<B: Backend> Tensor<B> {
 
     /// Tensors of one shape joined along a new axis.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(Tensor::stack(&[&x, &x, &x], 0).shape(), [3, 2, 2]);
+    /// ```
+    ///
     /// # Panics
     /// If there is none, or shapes differ.
     #[track_caller]
@@ -411,6 +566,13 @@ impl<B: Backend> Tensor<B> {
 
     /// Pieces of `size` elements along an axis; the last may be smaller.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let pieces = Tensor::arange(0, 5, 1).split(2, 0);
+    /// assert_eq!(pieces[2].to_vec::<i64>(), [4]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist, or `size` is 0.
     #[track_caller]
@@ -424,6 +586,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Pieces of the given sizes along an axis.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let pieces = Tensor::arange(0, 5, 1).split_sizes(&[1, 4], 0);
+    /// assert_eq!(pieces[1].to_vec::<i64>(), [1, 2, 3, 4]);
+    /// ```
     ///
     /// # Panics
     /// If the axis does not exist, or the sizes do not add up to its size.
@@ -458,6 +627,13 @@ impl<B: Backend> Tensor<B> {
 
     /// At most `count` pieces along an axis, all but the last of one size.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let pieces = Tensor::arange(0, 5, 1).chunk(2, 0);
+    /// assert_eq!(pieces[0].to_vec::<i64>(), [0, 1, 2]);
+    /// ```
+    ///
     /// # Panics
     /// If the axis does not exist, or `count` is 0.
     #[track_caller]
@@ -470,6 +646,14 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// All slices along an axis, the axis removed.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// let rows = x.unbind(0);
+    /// assert_eq!(rows[1].to_vec::<f32>(), [3.0, 4.0]);
+    /// ```
     ///
     /// # Panics
     /// If the axis does not exist.
@@ -485,6 +669,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Copies of the tensor along its axes; more counts than axes add axes in front.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([1_i64, 2]);
+    /// assert_eq!(x.repeat(&[2, 2]).to_vec::<i64>(), [1, 2, 1, 2, 1, 2, 1, 2]);
+    /// ```
     ///
     /// # Panics
     /// If there are fewer counts than axes.
@@ -511,6 +702,13 @@ impl<B: Backend> Tensor<B> {
 
     /// The elements on and below a diagonal of the last two axes; 0 elsewhere.
     ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.tril(0).to_vec::<f32>(), [1.0, 0.0, 3.0, 4.0]);
+    /// ```
+    ///
     /// # Panics
     /// If there are fewer than two axes.
     #[track_caller]
@@ -520,6 +718,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// The elements on and above a diagonal of the last two axes; 0 elsewhere.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.triu(1).to_vec::<f32>(), [0.0, 2.0, 0.0, 0.0]);
+    /// ```
     ///
     /// # Panics
     /// If there are fewer than two axes.
