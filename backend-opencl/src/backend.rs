@@ -4,7 +4,9 @@ use crate::{Buffer, OpenCl};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use tensor_core::codegen::{self, Source, Tensor};
-use tensor_core::{Backend, DeviceInfo, Error, ErrorKind, Input, Program, Result, Shape, View, ViewMut};
+use tensor_core::{
+    Backend, DeviceInfo, Error, ErrorKind, Input, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut,
+};
 
 impl OpenCl {
     fn out_of_memory(&self, bytes: usize) -> Error {
@@ -125,6 +127,58 @@ impl Backend for OpenCl {
             .collect();
         let to: SmallVec<[&Buffer; 4]> = outputs.iter().map(|out| &*out.buffer).collect();
         self.run("pointwise", &plan, &from, &to)
+    }
+
+    fn reduce(&self, spec: &ReduceSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
+        let tensors: SmallVec<[Tensor<'_>; 8]> = inputs.iter().map(tensor).collect();
+        let plan = codegen::reduce(spec, &tensors, result(&out), &self.0.target);
+        let from: SmallVec<[&Buffer; 8]> = inputs.iter().map(|view| view.buffer).collect();
+        self.run(spec.op.name(), &plan, &from, &[out.buffer])
+    }
+
+    fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        let plan = codegen::scan(op, axis, tensor(&input), result(&out), &self.0.target);
+        self.run(op.name(), &plan, &[input.buffer], &[out.buffer])
+    }
+
+    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        let plan = codegen::matmul(tensor(&a), tensor(&b), result(&out), &self.0.target);
+        self.run("matmul", &plan, &[a.buffer, b.buffer], &[out.buffer])
+    }
+
+    fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        let plan = codegen::gather(axis, tensor(&input), tensor(&index), result(&out), &self.0.target);
+        self.run("gather", &plan, &[input.buffer, index.buffer], &[out.buffer])
+    }
+
+    fn scatter(
+        &self,
+        op: ScatterOp,
+        axis: usize,
+        index: View<'_, Self>,
+        src: View<'_, Self>,
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        let plan = codegen::scatter(op, axis, tensor(&index), tensor(&src), result(&out), &self.0.target);
+        self.run(op.name(), &plan, &[index.buffer, src.buffer], &[out.buffer])
+    }
+
+    fn sort(
+        &self,
+        axis: usize,
+        descending: bool,
+        input: View<'_, Self>,
+        values: ViewMut<'_, Self>,
+        indices: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        let target = &self.0.target;
+        let plan = codegen::sort(axis, descending, tensor(&input), result(&values), result(&indices), target);
+        self.run("sort", &plan, &[input.buffer], &[values.buffer, indices.buffer])
+    }
+
+    fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        let plan = codegen::softmax(axis, log, tensor(&input), result(&out), &self.0.target);
+        self.run(if log { "log_softmax" } else { "softmax" }, &plan, &[input.buffer], &[out.buffer])
     }
 }
 

@@ -291,3 +291,13 @@ pub fn assert_close(dtype: DType, got: &[u8], expected: &[u8], ulp: u64, what: &
         }
     }
 }
+
+/// A tensor for the reference interpreter.
+pub fn host(tensor: &Tensor) -> HostView<'_> {
+    HostView { bytes: &tensor.bytes, layout: &tensor.layout, dtype: tensor.dtype }
+}
+
+/// A tensor for the reference interpreter to write.
+pub fn host_mut<'a>(tensor: &'a Tensor, bytes: &'a mut [u8]) -> HostViewMut<'a> {
+    HostViewMut { bytes, layout: &tensor.layout, dtype: tensor.dtype }
+}

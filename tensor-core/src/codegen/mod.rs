@@ -4,24 +4,37 @@
 //! which buffers. Planning needs no device, so backends for OpenCL and CUDA share it: they compile a [`Kernel`]'s
 //! [`source`](Kernel::source) once and run [`Launch`]es.
 //!
-//! - Kernels are written in what OpenCL C and CUDA C++ have in common; a [prelude](prelude) of macros and types makes up the
+//! - Kernels are written in what OpenCL C and CUDA C++ have in common; a prelude of macros and types makes up the
 //!   difference.
 //! - A kernel depends on dtypes, operations and coarse classes of layouts. Sizes, strides, offsets and scalars are
 //!   parameters: one block of bytes, by value, that comes before the buffers.
 //! - Indices are 32 bits wide where everything fits, else 64.
 //! - Values are computed as the [reference](crate::reference) does: the tables of operations decide what an operation means,
-//!   and each has its C expression in [`expression`].
+//!   and each has its C expression in one place.
 
 mod body;
 mod expression;
+mod index;
 mod library;
+mod matmul;
 mod params;
 mod pointwise;
 mod prelude;
+mod reduce;
+mod scan;
+mod softmax;
+mod sort;
+mod total;
 mod walk;
 
+pub use index::{GatherKernel, ScatterKernel, gather, scatter};
+pub use matmul::{MatmulKernel, matmul};
 pub use pointwise::{PointwiseKernel, Source, pointwise};
 pub use prelude::ENTRY;
+pub use reduce::{ReduceKernel, reduce};
+pub use scan::{ScanKernel, scan};
+pub use softmax::softmax;
+pub use sort::{SortKernel, sort};
 pub use walk::Walk;
 
 use crate::{DType, Layout};
@@ -115,6 +128,18 @@ impl Plan {
 pub enum Kernel {
     /// A program for every element.
     Pointwise(PointwiseKernel),
+    /// Totals of values or of other totals.
+    Reduce(ReduceKernel),
+    /// A step of running totals.
+    Scan(ScanKernel),
+    /// Matrix products.
+    Matmul(MatmulKernel),
+    /// Elements from indexed places.
+    Gather(GatherKernel),
+    /// Elements to indexed places.
+    Scatter(ScatterKernel),
+    /// A step of sorting.
+    Sort(SortKernel),
 }
 
 impl Kernel {
@@ -122,6 +147,12 @@ impl Kernel {
     pub fn source(&self, target: &Target) -> String {
         let body = match self {
             Self::Pointwise(kernel) => kernel.body(target),
+            Self::Reduce(kernel) => kernel.body(target),
+            Self::Scan(kernel) => kernel.body(target),
+            Self::Matmul(kernel) => kernel.body(target),
+            Self::Gather(kernel) => kernel.body(),
+            Self::Scatter(kernel) => kernel.body(),
+            Self::Sort(kernel) => kernel.body(),
         };
         prelude::complete(target, self.group(target), &body)
     }
@@ -129,7 +160,9 @@ impl Kernel {
     /// The work-items of a group, along each axis. Fixed for each kernel and device.
     pub fn group(&self, target: &Target) -> [usize; 3] {
         match self {
-            Self::Pointwise(_) => [linear_group(target), 1, 1],
+            Self::Pointwise(_) | Self::Gather(_) | Self::Sort(_) => [linear_group(target), 1, 1],
+            Self::Reduce(_) | Self::Scan(_) | Self::Scatter(_) => [reduce::group(target), 1, 1],
+            Self::Matmul(_) => matmul::group(target),
         }
     }
 
@@ -137,6 +170,13 @@ impl Kernel {
     pub fn uses(&self, dtype: DType) -> bool {
         match self {
             Self::Pointwise(kernel) => program_uses(kernel.program(), dtype),
+            Self::Reduce(kernel) => kernel.uses(dtype),
+            Self::Scan(kernel) => kernel.uses(dtype),
+            Self::Matmul(kernel) => kernel.uses(dtype),
+            // Bits of any meaning.
+            Self::Gather(_) => false,
+            Self::Scatter(kernel) => kernel.uses(dtype),
+            Self::Sort(kernel) => kernel.uses(dtype),
         }
     }
 }

@@ -30,15 +30,15 @@ pub struct PointwiseKernel {
 
 /// One operand: a place in memory for every position.
 #[derive(Clone, Debug)]
-struct Operand {
-    slot: Slot,
-    dtype: DType,
-    strides: Dims<isize>,
-    offset: isize,
+pub(super) struct Operand {
+    pub(super) slot: Slot,
+    pub(super) dtype: DType,
+    pub(super) strides: Dims<isize>,
+    pub(super) offset: isize,
 }
 
 impl Operand {
-    fn new(slot: Slot, tensor: Tensor<'_>) -> Self {
+    pub(super) fn new(slot: Slot, tensor: Tensor<'_>) -> Self {
         Self {
             slot,
             dtype: tensor.dtype,
@@ -47,12 +47,17 @@ impl Operand {
         }
     }
 
-    fn dense(slot: Slot, dtype: DType, shape: &Shape) -> Self {
+    pub(super) fn dense(slot: Slot, dtype: DType, shape: &Shape) -> Self {
         Self { slot, dtype, strides: shape.contiguous_strides(), offset: 0 }
     }
 
+    /// How far from its first element another one may lie, in either direction together.
+    pub(super) fn reach(&self, dims: &[usize]) -> usize {
+        dims.iter().zip(&self.strides).map(|(&size, &step)| (size - 1) * step.unsigned_abs()).sum()
+    }
+
     /// The part at a position along the first axis.
-    fn part(&self, position: usize) -> Self {
+    pub(super) fn part(&self, position: usize) -> Self {
         Self {
             strides: self.strides[1..].into(),
             offset: self.offset + position as isize * self.strides[0],
@@ -130,11 +135,23 @@ pub(super) fn convert(
     let input = program.input(from.1.dtype);
     let output = program.cast(input, to.1.dtype);
     program.output(output);
+    run(plan, &program, shape, vec![Operand::new(from.0, from.1)], to, target);
+}
+
+/// Adds a program with one output.
+pub(super) fn run(
+    plan: &mut Plan,
+    program: &Program,
+    shape: &Shape,
+    inputs: Vec<Operand>,
+    to: (Slot, Tensor<'_>),
+    target: &Target,
+) {
     Job {
-        program: &program,
+        program,
         shape,
         dims: shape.dims().into(),
-        inputs: vec![Feed::Operand(Operand::new(from.0, from.1))],
+        inputs: inputs.into_iter().map(Feed::Operand).collect(),
         outputs: vec![Operand::new(to.0, to.1)],
         number: Operand::dense(Slot::Temp(usize::MAX), DType::I64, shape),
     }

@@ -1,0 +1,423 @@
+//! Reductions with a prologue.
+//!
+//! A work-item takes a *segment* of what one output is made of. Where outputs are few, each has several segments, whose
+//! totals are joined by further launches. The order of additions depends on sizes only, so results repeat.
+
+use super::body::{self, register};
+use super::expression::{load, storage_type, store};
+use super::params::Block;
+use super::pointwise::{Operand, convert, run, widths};
+use super::total::Total;
+use super::walk::{Route, Walk};
+use super::{Kernel, Launch, Plan, Slot, Target, Tensor, previous_power_of_two, whole_groups};
+use crate::backend::{ReduceOp, ReduceSpec};
+use crate::shape::Dims;
+use crate::{DType, Layout, Program, Shape};
+use smallvec::SmallVec;
+use std::fmt::Write;
+
+/// A kernel that makes totals of values or of other totals.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReduceKernel {
+    op: ReduceOp,
+    dtype: DType,
+    /// What is computed of the inputs before; `None` if totals are joined.
+    prologue: Option<Program>,
+    /// From an output's number to where it and its inputs lie.
+    outer: Walk,
+    /// From a place within an output's values to where the inputs lie.
+    inner: Walk,
+    /// Whether it writes results rather than totals.
+    last: bool,
+}
+
+/// Plans [`Backend::reduce`](crate::Backend::reduce).
+pub fn reduce(spec: &ReduceSpec<'_>, inputs: &[Tensor<'_>], out: Tensor<'_>, target: &Target) -> Plan {
+    let mut plan = Plan::default();
+    let inputs: SmallVec<[(Slot, Tensor<'_>); 8]> =
+        inputs.iter().enumerate().map(|(number, &tensor)| (Slot::Input(number), tensor)).collect();
+    add(&mut plan, spec, &inputs, (Slot::Output(0), out), target);
+    plan
+}
+
+/// Adds a reduction to a plan.
+pub(super) fn add(
+    plan: &mut Plan,
+    spec: &ReduceSpec<'_>,
+    inputs: &[(Slot, Tensor<'_>)],
+    out: (Slot, Tensor<'_>),
+    target: &Target,
+) {
+    let job = Job {
+        spec,
+        kept: spec.kept_axes(),
+        inputs: inputs.iter().map(|&(slot, tensor)| Operand::new(slot, tensor)).collect(),
+        out: Operand::new(out.0, out.1),
+        target,
+    };
+    if job.plan(plan).is_none() {
+        job.gathered(plan, out.1);
+    }
+}
+
+struct Job<'a> {
+    spec: &'a ReduceSpec<'a>,
+    kept: Dims<usize>,
+    inputs: Vec<Operand>,
+    out: Operand,
+    target: &'a Target,
+}
+
+/// How the values of an output are shared out among work-items.
+#[derive(Clone, Copy)]
+struct Split {
+    outs: usize,
+    /// Values, or totals, of an output.
+    span: usize,
+    segments: usize,
+    /// Whether neighbouring items take neighbouring values, rather than each a block of them.
+    interleaved: bool,
+    /// Whether neighbouring items work for neighbouring outputs.
+    by_output: bool,
+}
+
+impl Split {
+    fn fill(&self, block: &mut Block) {
+        let len = self.span.div_ceil(self.segments);
+        block.one("outs", self.outs as u64);
+        block.one("segments", self.segments as u64);
+        block.one("span", self.span as u64);
+        block.one("start", if self.interleaved { 1 } else { len as u64 });
+        block.one("step", if self.interleaved { self.segments as u64 } else { 1 });
+        block.one("length", if self.interleaved { self.span as u64 } else { len as u64 });
+        block.one("by_output", u64::from(self.by_output));
+    }
+
+    fn blank() -> Self {
+        Self { outs: 1, span: 1, segments: 1, interleaved: false, by_output: false }
+    }
+
+    /// How many segments an output gets.
+    fn segments(outs: usize, span: usize, interleaved: bool, target: &Target) -> usize {
+        let (wanted, least) =
+            if target.is_cpu { (target.compute_units * 16, 4096) } else { (target.compute_units * 2048, 64) };
+        let needed = wanted.div_ceil(outs).min(span.div_ceil(least)).max(1);
+        // On a GPU neighbours read together, so even with outputs enough a row is shared among a few items.
+        if interleaved { needed.max(span.div_ceil(8).min(32)) } else { needed }
+    }
+}
+
+impl Job<'_> {
+    fn number(&self) -> Operand {
+        Operand::dense(Slot::Temp(usize::MAX), DType::I64, self.spec.shape)
+    }
+
+    /// `None` if a kernel cannot walk it.
+    fn plan(&self, plan: &mut Plan) -> Option<()> {
+        let spec = self.spec;
+        let positions = spec.prologue.uses_position();
+        let dims = spec.shape.dims();
+        let number = self.number();
+        let all: SmallVec<[&Operand; 9]> = self.inputs.iter().chain(positions.then_some(&number)).collect();
+        let pick = |axes: &[usize], operand: &Operand| -> Dims<isize> {
+            axes.iter().map(|&axis| operand.strides[axis]).collect()
+        };
+        let sizes = |axes: &[usize]| -> Dims<usize> { axes.iter().map(|&axis| dims[axis]).collect() };
+        let (outer_dims, inner_dims) = (sizes(&self.kept), sizes(spec.axes));
+        let inner_strides: Vec<Dims<isize>> = all.iter().map(|operand| pick(spec.axes, operand)).collect();
+        let outer_strides: Vec<Dims<isize>> = all.iter().map(|operand| pick(&self.kept, operand)).collect();
+        let offsets: SmallVec<[usize; 9]> = all.iter().map(|operand| operand.offset as usize).collect();
+        let slices =
+            |list: &[Dims<isize>]| -> Vec<Vec<isize>> { list.iter().map(|strides| strides.to_vec()).collect() };
+        let (inner_strides, mut outer_strides) = (slices(&inner_strides), slices(&outer_strides));
+        let innermost = |strides: &[Vec<isize>]| {
+            strides
+                .first()
+                .and_then(|strides| strides.iter().rev().find(|step| **step != 0))
+                .map_or(0, |step| step.unsigned_abs())
+        };
+        let by_output = !self.kept.is_empty() && innermost(&outer_strides) < innermost(&inner_strides);
+        let interleaved = !self.target.is_cpu && !by_output;
+        let (outs, span) = (outer_dims.iter().product::<usize>(), inner_dims.iter().product::<usize>());
+        let segments = Split::segments(outs, span, interleaved, self.target);
+        let split = Split { outs, span, segments, interleaved, by_output };
+
+        let inner = route(&inner_dims, &inner_strides, &offsets)?;
+        let last = segments == 1;
+        let mut outer_offsets = offsets.clone();
+        if last {
+            outer_strides.push(self.out.strides.to_vec());
+            outer_offsets.push(self.out.offset as usize);
+        }
+        let outer = route(&outer_dims, &outer_strides, &outer_offsets)?;
+        // Walks add up, and both count in the same type.
+        let far = outs.saturating_mul(span).max(outs.saturating_mul(segments)) > i32::MAX as usize / 2
+            || all.iter().any(|operand| operand.reach(dims) > i32::MAX as usize);
+        let wide = inner.walk.is_wide() || outer.walk.is_wide() || far;
+        let (inner, outer) = if wide { (inner.widened(), outer.widened()) } else { (inner, outer) };
+        let dtype = spec.prologue.dtype(spec.prologue.outputs()[0]);
+        let kernel = ReduceKernel {
+            op: spec.op,
+            dtype,
+            prologue: Some(spec.prologue.clone()),
+            outer: outer.walk,
+            inner: inner.walk,
+            last,
+        };
+        let block = kernel.block(&split, &outer, &inner, spec.shape, &offsets, self.out.offset as usize);
+        let mut slots: SmallVec<[Slot; 8]> = self.inputs.iter().map(|operand| operand.slot).collect();
+        if block.bytes.len() + 8 * (slots.len() + 1) > self.target.max_argument_bytes {
+            return None;
+        }
+        let total = Total::new(spec.op, dtype, self.target);
+        let results = if last { self.out.slot } else { plan.temp(outs * segments * total.size()) };
+        slots.push(results);
+        let items = whole_groups(outs * segments, group(self.target));
+        plan.launches.push(Launch {
+            kernel: Kernel::Reduce(kernel),
+            params: block.finish(),
+            slots,
+            items: [items, 1, 1],
+        });
+        if !last {
+            self.join(plan, dtype, &outer_dims, results, outs, segments);
+        }
+        Some(())
+    }
+
+    /// Joins `count` totals for each output, in as many launches as it takes.
+    fn join(&self, plan: &mut Plan, dtype: DType, outer_dims: &[usize], from: Slot, outs: usize, count: usize) {
+        let segments = if count <= 512 { 1 } else { count.div_ceil(256) };
+        let split = Split { outs, span: count, segments, interleaved: false, by_output: false };
+        let last = segments == 1;
+        let strides = if last { vec![self.out.strides.to_vec()] } else { Vec::new() };
+        let offsets: &[usize] = if last { &[self.out.offset as usize] } else { &[] };
+        let (slot, outer) = match route(outer_dims, &strides, offsets) {
+            Some(outer) => (self.out.slot, outer),
+            None => unreachable!("the output was walked before"),
+        };
+        let inner = match route(&[count], &[], &[]) {
+            Some(inner) => inner,
+            None => unreachable!("one axis can be walked"),
+        };
+        let wide = outer.walk.is_wide() || outs.saturating_mul(count) > i32::MAX as usize / 2;
+        let (outer, inner) = if wide { (outer.widened(), inner.widened()) } else { (outer, inner) };
+        let kernel =
+            ReduceKernel { op: self.spec.op, dtype, prologue: None, outer: outer.walk, inner: inner.walk, last };
+        let block = kernel.block(&split, &outer, &inner, self.spec.shape, &[], self.out.offset as usize);
+        let total = Total::new(self.spec.op, dtype, self.target);
+        let results = if last { slot } else { plan.temp(outs * segments * total.size()) };
+        plan.launches.push(Launch {
+            kernel: Kernel::Reduce(kernel),
+            params: block.finish(),
+            slots: [from, results].into_iter().collect(),
+            items: [whole_groups(outs * segments, group(self.target)), 1, 1],
+        });
+        if !last {
+            self.join(plan, dtype, outer_dims, results, outs, segments);
+        }
+    }
+
+    /// The same with the prologue's values written out first, for more axes or parameters than a kernel may have.
+    fn gathered(&self, plan: &mut Plan, out: Tensor<'_>) {
+        let spec = self.spec;
+        let mut program = Program::new();
+        let registers: SmallVec<[_; 8]> = spec.prologue.inputs().iter().map(|&dtype| program.input(dtype)).collect();
+        let value = program.append(spec.prologue, &registers)[0];
+        // Not in the storage type, which would round.
+        let dtype = program.dtype(value).compute();
+        let value = program.cast(value, dtype);
+        program.output(value);
+
+        let order: Dims<usize> = self.kept.iter().chain(spec.axes).copied().collect();
+        let sizes: Dims<usize> = order.iter().map(|&axis| spec.shape.dims()[axis]).collect();
+        let mut strides: Dims<isize> = spec.shape.contiguous_strides();
+        let mut step = 1isize;
+        for (&axis, &size) in order.iter().zip(&sizes).rev() {
+            strides[axis] = step;
+            step *= size as isize;
+        }
+        let values = plan.temp(spec.shape.numel() * dtype.size());
+        let layout = Layout::from_parts(spec.shape.clone(), strides, 0);
+        run(plan, &program, spec.shape, self.inputs.clone(), (values, Tensor { layout: &layout, dtype }), self.target);
+
+        let outs = spec.out_shape();
+        let (rows, columns) = (outs.numel(), spec.shape.numel() / outs.numel().max(1));
+        let flat = |dims: &[usize]| match Shape::new(dims) {
+            Ok(shape) => shape,
+            Err(_) => unreachable!("as many elements as a shape that was checked"),
+        };
+        let (matrix, vector) = (flat(&[rows, columns]), flat(&[rows]));
+        let copy = Program::copy(dtype);
+        let spec = ReduceSpec { op: spec.op, shape: &matrix, axes: &[1], prologue: &copy };
+        let (from, to) = (Layout::contiguous(matrix.clone()), Layout::contiguous(vector));
+        let kind = Total::new(spec.op, dtype, self.target).out_dtype();
+        let held = plan.temp(rows * kind.size());
+        add(
+            plan,
+            &spec,
+            &[(values, Tensor { layout: &from, dtype })],
+            (held, Tensor { layout: &to, dtype: kind }),
+            self.target,
+        );
+        let dense = Layout::contiguous(outs.clone());
+        convert(plan, &outs, (held, Tensor { layout: &dense, dtype: kind }), (self.out.slot, out), self.target);
+    }
+}
+
+fn route(dims: &[usize], strides: &[Vec<isize>], offsets: &[usize]) -> Option<Route> {
+    let strides: SmallVec<[&[isize]; 16]> = strides.iter().map(|strides| &strides[..]).collect();
+    Route::new(dims, &strides, offsets)
+}
+
+/// The group of kernels whose items run for long.
+pub(super) fn group(target: &Target) -> usize {
+    previous_power_of_two(target.max_group.min(if target.is_cpu { 16 } else { 128 }))
+}
+
+impl ReduceKernel {
+    pub(super) fn uses(&self, dtype: DType) -> bool {
+        self.dtype == dtype || self.prologue.as_ref().is_some_and(|program| super::program_uses(program, dtype))
+    }
+
+    fn positions(&self) -> bool {
+        self.prologue.as_ref().is_some_and(Program::uses_position)
+    }
+
+    fn inputs(&self) -> &[DType] {
+        self.prologue.as_ref().map_or(&[], Program::inputs)
+    }
+
+    fn block(
+        &self,
+        split: &Split,
+        outer: &Route,
+        inner: &Route,
+        shape: &Shape,
+        offsets: &[usize],
+        out_offset: usize,
+    ) -> Block {
+        let mut block = Block::default();
+        split.fill(&mut block);
+        let (own, numbers) = offsets.split_at(self.inputs().len());
+        block.list("offset", own.iter().map(|&offset| offset as u64));
+        block.list("first", numbers.iter().map(|&offset| offset as u64));
+        block.one("out_offset", out_offset as u64);
+        if let Some(program) = &self.prologue {
+            body::fill(program, shape, &mut block);
+        }
+        outer.fill("outer", &mut block);
+        inner.fill("inner", &mut block);
+        block
+    }
+
+    pub(super) fn body(&self, target: &Target) -> String {
+        let inputs = self.inputs().len();
+        let operands = inputs + usize::from(self.positions());
+        let outer = self.outer.blank(operands + usize::from(self.last));
+        let params =
+            self.block(&Split::blank(), &outer, &self.inner.blank(operands), &Shape::scalar(), &vec![0; operands], 0);
+        let total = Total::new(self.op, self.dtype, target);
+        let mut text = widths(self.outer.is_wide());
+        text += &params.definition();
+        text += &total.text();
+        let _ = write!(text, "ENTRY_OF_GROUP void {}(const Params p", super::ENTRY);
+        for (number, &dtype) in self.inputs().iter().enumerate() {
+            let _ = write!(text, ", GLOBAL const {} *RESTRICT in{number}", storage_type(dtype));
+        }
+        if self.prologue.is_none() {
+            text += ", GLOBAL const Total *RESTRICT totals";
+        }
+        let result = if self.last { storage_type(total.out_dtype()) } else { "Total" };
+        let _ = write!(
+            text,
+            ", GLOBAL {result} *RESTRICT out) {{
+    const COUNT item = (COUNT)ITEM(0), outs = (COUNT)p.outs, segments = (COUNT)p.segments;
+    if (item >= outs * segments) return;
+    const COUNT o = p.by_output ? item % outs : item / segments;
+    const COUNT s = p.by_output ? item / outs : item % segments;
+"
+        );
+        let mut at: Vec<String> = (0..inputs).map(|number| format!("base{number}")).collect();
+        if self.positions() {
+            at.push("base_number".to_owned());
+        }
+        if self.last {
+            at.push("at_out".to_owned());
+        }
+        text += &self.outer.text("outer", "o", &at);
+        for number in 0..inputs {
+            let _ = writeln!(text, "    in{number} += (i64)p.offset[{number}] + base{number};");
+        }
+        text += "    Total total = empty();
+    COUNT j = s * (COUNT)p.start;
+    const COUNT end = (COUNT)p.length < (COUNT)p.span - j ? j + (COUNT)p.length : (COUNT)p.span;
+";
+        // The last segment of many may lie beyond the end.
+        text += "    if (j < (COUNT)p.span) {\n";
+        match &self.prologue {
+            Some(program) => text += &self.take_values(program, target),
+            None => {
+                text += "    for (; j < end; j += (COUNT)p.step) join(&total, totals[o * (COUNT)p.span + j]);\n";
+            }
+        }
+        text += "    }\n";
+        if self.last {
+            text += "    out += p.out_offset;\n";
+            let _ = writeln!(text, "    {}", store(total.out_dtype(), "out", "at_out", &total.result("total")));
+        } else {
+            text += "    out[o * segments + s] = total;\n";
+        }
+        text + "}\n"
+    }
+
+    /// The loop over a segment. On a processor several values are taken side by side, so that they fill a vector.
+    fn take_values(&self, program: &Program, target: &Target) -> String {
+        const LANES: usize = 16;
+        let element = |total: &str| {
+            let mut at: Vec<String> = (0..self.inputs().len()).map(|number| format!("at{number}")).collect();
+            if self.positions() {
+                at.push("inner_number".to_owned());
+            }
+            let mut text = self.inner.text("inner", "k", &at);
+            if self.positions() {
+                text += "    const COUNT number = (COUNT)p.first[0] + (COUNT)(base_number + inner_number);\n";
+            }
+            let inputs = self.inputs();
+            text += &body::statements(
+                program,
+                |number| load(inputs[number], &format!("in{number}"), &format!("at{number}")),
+                "number",
+            );
+            let _ = writeln!(text, "    take(&{total}, {}, (i64)k);", register(program.outputs()[0]));
+            text
+        };
+        let mut text = String::new();
+        if target.is_cpu && !self.op.gives_index() {
+            let _ = write!(
+                text,
+                "    if (p.step == 1) {{
+    Total lane[{LANES}];
+    for (i32 l = 0; l < {LANES}; l++) lane[l] = empty();
+    for (; j < end && end - j >= {LANES}; j += {LANES}) {{
+    for (i32 l = 0; l < {LANES}; l++) {{
+    const COUNT k = j + (COUNT)l;
+{}    }}
+    }}
+    for (i32 width = {LANES} / 2; width > 0; width /= 2) {{
+        for (i32 l = 0; l < width; l++) join(&lane[l], lane[l + width]);
+    }}
+    total = lane[0];
+    }}
+",
+                element("lane[l]")
+            );
+        }
+        let _ = write!(
+            text,
+            "    for (; j < end; j += (COUNT)p.step) {{\n    const COUNT k = j;\n{}    }}\n",
+            element("total")
+        );
+        text
+    }
+}
