@@ -8,6 +8,7 @@ use ocl::ffi::{self, cl_device_id, cl_platform_id};
 use std::ffi::{CString, c_void};
 use std::fmt;
 use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
 
 /// An OpenCL error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,15 @@ unsafe impl Send for DeviceId {}
 unsafe impl Sync for DeviceId {}
 
 /// All devices of all platforms, in the platforms' order. None, if there is no OpenCL.
+///
+/// They are listed once. Runtimes set themselves up when they are first asked, and not all of them do so safely when two
+/// threads ask at the same time.
 pub(crate) fn device_ids() -> Result<Vec<DeviceId>> {
+    static LISTED: OnceLock<Result<Vec<DeviceId>>> = OnceLock::new();
+    LISTED.get_or_init(list_devices).clone()
+}
+
+fn list_devices() -> Result<Vec<DeviceId>> {
     if !shim::is_present() {
         return Ok(Vec::new());
     }
