@@ -116,19 +116,23 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// The device of this number; the same one each time.
-    pub(crate) fn open(index: usize) -> Result<Arc<Self>> {
+    /// The device of this number, with kernels for a kind of device; the same one each time.
+    pub(crate) fn open(index: usize, kind: Option<DeviceKind>) -> Result<Arc<Self>> {
         static OPEN: Mutex<Vec<Arc<Device>>> = Mutex::new(Vec::new());
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(device) = open.iter().find(|device| device.description.index == index) {
+        let is_asked = |device: &Arc<Self>| {
+            let is_cpu = kind.unwrap_or(device.description.kind) == DeviceKind::Cpu;
+            device.description.index == index && device.target.is_cpu == is_cpu
+        };
+        if let Some(device) = open.iter().find(|device| is_asked(device)) {
             return Ok(Arc::clone(device));
         }
-        let device = Arc::new(Self::new(index)?);
+        let device = Arc::new(Self::new(index, kind)?);
         open.push(Arc::clone(&device));
         Ok(device)
     }
 
-    fn new(index: usize) -> Result<Self> {
+    fn new(index: usize, kind: Option<DeviceKind>) -> Result<Self> {
         let label = format!("opencl:{index}");
         let failed = |code: Code| device_error(&label, "opening the device", code.to_string());
         let ids = device_ids().map_err(failed)?;
@@ -141,7 +145,7 @@ impl Device {
         }
         let context = Context::new(id).map_err(failed)?;
         let queue = context.queue(id).map_err(failed)?;
-        let target = kernels::target(&description);
+        let target = kernels::target(&description, kind.unwrap_or(description.kind));
         Ok(Self { description, label, id, context, queue, target, kernels: Kernels::default() })
     }
 

@@ -27,13 +27,13 @@ impl Kernels {
     }
 }
 
-/// What kernels have to know of a device.
-pub(crate) fn target(description: &crate::Description) -> Target {
+/// What kernels have to know of a device; those for processors and for GPUs walk memory in different ways.
+pub(crate) fn target(description: &crate::Description, kind: DeviceKind) -> Target {
     Target {
         dialect: Dialect::OpenCl,
         has_f64: description.has_f64,
         divides_correctly: description.divides_correctly,
-        is_cpu: description.kind == DeviceKind::Cpu,
+        is_cpu: kind == DeviceKind::Cpu,
         compute_units: description.compute_units as usize,
         max_group: description.max_work_group as usize,
         max_argument_bytes: description.max_argument_bytes as usize,

@@ -17,7 +17,7 @@ pub use device::{Description, devices};
 use device::Device;
 use std::fmt;
 use std::sync::Arc;
-use tensor_core::Result;
+use tensor_core::{DeviceKind, Result};
 
 /// A handle to an OpenCL device.
 ///
@@ -38,7 +38,16 @@ impl OpenCl {
     /// # Errors
     /// If there is no such device, no OpenCL library or no runtime, or the device cannot be used. The error says which.
     pub fn open(index: usize) -> Result<Self> {
-        Device::open(index).map(Self)
+        Device::open(index, None).map(Self)
+    }
+
+    /// Opens a device with the kernels that suit another kind of device. They are slower there, and right: for tests, and
+    /// to measure by. The handle is another device to the core, so buffers are not shared with [`open`](Self::open)'s.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_as(index: usize, kind: DeviceKind) -> Result<Self> {
+        Device::open(index, Some(kind)).map(Self)
     }
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use backend_opencl::OpenCl;
-use common::{Kind, Rng, Tensor, assert_close, bytes, device, host, host_mut, random, specials, upload};
+use common::{Kind, Rng, Tensor, assert_close, bytes, device, devices, host, host_mut, random, specials, upload};
 use tensor_core::{Backend, DType, Layout, Scalar, ScanOp, ScatterOp, Shape, View, ViewMut, reference};
 
 fn view<'a>(tensor: &'a Tensor, buffer: &'a backend_opencl::Buffer) -> View<'a, OpenCl> {
@@ -52,32 +52,35 @@ fn check_scan(device: &OpenCl, op: ScanOp, axis: usize, input: &Tensor, out: &Te
 
 #[test]
 fn scans() {
-    let Some(device) = device() else { return };
+    devices().iter().for_each(scans_on);
+}
+
+fn scans_on(device: &OpenCl) {
     let mut rng = Rng(1);
     for op in ScanOp::ALL {
         let domain = if op == ScanOp::Prod { (0.8, 1.2) } else { (-2.0, 3.0) };
         for dtype in NUMBERS {
             let input = filled(dtype, &[5, 37], |_| random(dtype, domain, &mut rng));
-            check_scan(&device, op, 1, &input, &dense(dtype, &[5, 37]), "rows");
+            check_scan(device, op, 1, &input, &dense(dtype, &[5, 37]), "rows");
         }
     }
     for kind in Kind::ALL {
         for axis in [0, 1] {
             let input = laid(DType::F32, kind, 17, 130, |_| random(DType::F32, (-2.0, 2.0), &mut rng));
             let out = laid(DType::F32, Kind::OUTPUTS[axis + 1], 17, 130, |_| Scalar::Int(0));
-            check_scan(&device, ScanOp::Sum, axis, &input, &out, &format!("{kind:?}"));
+            check_scan(device, ScanOp::Sum, axis, &input, &out, &format!("{kind:?}"));
         }
     }
     for len in [1, 15, 16, 17, 255, 256, 257, 1023, 50_000] {
         let input = filled(DType::I32, &[len], |_| random(DType::I32, (0.0, 1.0), &mut rng));
-        check_scan(&device, ScanOp::Sum, 0, &input, &dense(DType::I32, &[len]), "length");
+        check_scan(device, ScanOp::Sum, 0, &input, &dense(DType::I32, &[len]), "length");
     }
     let deep = [2, 2, 2, 3, 2, 2, 2, 2, 2, 2];
     let order = [8, 1, 6, 3, 4, 5, 2, 7, 0, 9];
     let input = filled(DType::I32, &deep, |_| random(DType::I32, (0.0, 1.0), &mut rng));
     let input = Tensor { layout: input.layout.permute(&order).unwrap(), ..input };
     for axis in [0, 4, 9] {
-        check_scan(&device, ScanOp::Sum, axis, &input, &dense(DType::I32, input.layout.dims()), "ten axes");
+        check_scan(device, ScanOp::Sum, axis, &input, &dense(DType::I32, input.layout.dims()), "ten axes");
     }
 }
 
@@ -152,7 +155,10 @@ fn check_softmax(device: &OpenCl, axis: usize, log: bool, input: &Tensor, case: 
 
 #[test]
 fn softmaxes() {
-    let Some(device) = device() else { return };
+    devices().iter().for_each(softmaxes_on);
+}
+
+fn softmaxes_on(device: &OpenCl) {
     let mut rng = Rng(3);
     for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64] {
         for log in [false, true] {
@@ -162,18 +168,18 @@ fn softmaxes() {
                 80 => Scalar::Float(f64::NAN),
                 _ => random(dtype, (-40.0, 40.0), &mut rng),
             });
-            check_softmax(&device, 1, log, &input, &format!("{dtype}, log {log}"));
+            check_softmax(device, 1, log, &input, &format!("{dtype}, log {log}"));
         }
     }
     for kind in Kind::ALL {
         for axis in [0, 1] {
             let input = laid(DType::F32, kind, 17, 40, |_| random(DType::F32, (-5.0, 5.0), &mut rng));
-            check_softmax(&device, axis, false, &input, &format!("{kind:?} along {axis}"));
+            check_softmax(device, axis, false, &input, &format!("{kind:?} along {axis}"));
         }
     }
     for len in [1, 255, 257, 9000] {
         let input = filled(DType::F32, &[len], |_| random(DType::F32, (-5.0, 5.0), &mut rng));
-        check_softmax(&device, 0, true, &input, &format!("length {len}"));
+        check_softmax(device, 0, true, &input, &format!("length {len}"));
     }
 }
 
@@ -209,23 +215,26 @@ fn check_matmul(device: &OpenCl, a: &Tensor, b: &Tensor, case: &str) {
 
 #[test]
 fn matrix_products() {
-    let Some(device) = device() else { return };
+    devices().iter().for_each(matrix_products_on);
+}
+
+fn matrix_products_on(device: &OpenCl) {
     let mut rng = Rng(4);
     for dtype in NUMBERS {
         let mut matrix = |dims: &[usize]| filled(dtype, dims, |_| random(dtype, (-2.0, 2.0), &mut rng));
-        check_matmul(&device, &matrix(&[9, 33]), &matrix(&[33, 70]), &format!("{dtype}"));
+        check_matmul(device, &matrix(&[9, 33]), &matrix(&[33, 70]), &format!("{dtype}"));
     }
     let sizes = [(1, 1, 1), (1, 17, 1), (1, 5, 64), (64, 3, 1), (4, 32, 32), (5, 31, 33), (33, 65, 31), (70, 1, 129)];
     for (rows, inner, columns) in sizes {
         let mut matrix = |dims: &[usize]| filled(DType::F32, dims, |_| random(DType::F32, (-2.0, 2.0), &mut rng));
         let case = format!("{rows} × {inner} × {columns}");
-        check_matmul(&device, &matrix(&[rows, inner]), &matrix(&[inner, columns]), &case);
+        check_matmul(device, &matrix(&[rows, inner]), &matrix(&[inner, columns]), &case);
     }
     for left in Kind::ALL {
         for right in Kind::ALL {
             let a = laid(DType::F32, left, 10, 20, |_| random(DType::F32, (-2.0, 2.0), &mut rng));
             let b = laid(DType::F32, right, 20, 40, |_| random(DType::F32, (-2.0, 2.0), &mut rng));
-            check_matmul(&device, &a, &b, &format!("{left:?} · {right:?}"));
+            check_matmul(device, &a, &b, &format!("{left:?} · {right:?}"));
         }
     }
     // Batches, one side repeated.
@@ -236,9 +245,9 @@ fn matrix_products() {
         Tensor { layout, ..tensor }
     };
     let (a, b) = (repeat(a, [2, 3, 6, 7]), repeat(b, [2, 3, 7, 40]));
-    check_matmul(&device, &a, &b, "batches");
+    check_matmul(device, &a, &b, "batches");
     let transposed = |tensor: &Tensor| Tensor { layout: tensor.layout.transpose(-1, -2).unwrap(), ..tensor.clone() };
-    check_matmul(&device, &transposed(&b), &transposed(&a), "transposed batches");
+    check_matmul(device, &transposed(&b), &transposed(&a), "transposed batches");
 }
 
 /// Places within an axis, as an index tensor of some dims.

@@ -33,7 +33,7 @@ pub(crate) struct Missing {
 /// Every backend. **This is the place to change when a backend gets its kernels.**
 pub(crate) const BACKENDS: [Backend; 3] = [
     Backend { name: "CPU", package: "gradix-backend-cpu", implemented: true, probe: probe_cpu },
-    Backend { name: "OpenCL", package: "gradix-backend-opencl", implemented: false, probe: probe_opencl },
+    Backend { name: "OpenCL", package: "gradix-backend-opencl", implemented: true, probe: probe_opencl },
     Backend { name: "CUDA", package: "gradix-backend-cuda", implemented: false, probe: probe_cuda },
 ];
 

@@ -5,7 +5,7 @@
 
 use backend_opencl::{Buffer, OpenCl};
 use tensor_core::reference::{self, HostInput, HostView, HostViewMut};
-use tensor_core::{Backend, DType, Input, Layout, Program, Scalar, Shape, View, ViewMut};
+use tensor_core::{Backend, DType, DeviceKind, Input, Layout, Program, Scalar, Shape, View, ViewMut};
 
 /// The first device, or nothing where there is no OpenCL: then a test has nothing to do, and says so.
 ///
@@ -19,6 +19,12 @@ pub fn device() -> Option<OpenCl> {
         return None;
     }
     Some(OpenCl::open(0).expect("the first device opens"))
+}
+
+/// The first device, with the kernels for processors and with those for GPUs; none where there is no OpenCL.
+pub fn devices() -> Vec<OpenCl> {
+    let kinds = [DeviceKind::Cpu, DeviceKind::Gpu];
+    device().map_or(Vec::new(), |_| kinds.map(|kind| OpenCl::open_as(0, kind).expect("the device opens")).into())
 }
 
 /// A small generator (`SplitMix64`), so that failures repeat.

@@ -144,6 +144,16 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
     Ok(report.print(&ws, start.elapsed()))
 }
 
+/// Where a backend has what it needs, its tests must not leave themselves out.
+fn required_devices() -> Option<(&'static str, &'static str)> {
+    static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let opencl = crate::backends::BACKENDS.iter().find(|backend| backend.name == "OpenCL");
+        opencl.is_some_and(|backend| (backend.probe)().is_ok())
+    });
+    found.then_some(("GRADIX_REQUIRE_OPENCL", "1"))
+}
+
 /// Runs one test program or example and says what came of it.
 fn run_program(ws: &Workspace, run: &Run, program: &Program, (i, n): (usize, usize), report: &mut Report) {
     let width = n.to_string().len();
@@ -157,6 +167,7 @@ fn run_program(ws: &Workspace, run: &Run, program: &Program, (i, n): (usize, usi
     command.current_dir(if program.kind == Kind::Example { &ws.root } else { package_dir });
     command.env("CARGO_MANIFEST_DIR", package_dir).env("CARGO_PKG_NAME", &program.package);
     command.envs(run.variable);
+    command.envs(required_devices());
     let started = Instant::now();
     let (summary, time, trouble) = match process::run(&mut command, LIMIT, &mut |_| {}) {
         Ok(outcome) => {
