@@ -4,6 +4,8 @@
 //! tensor's own node runs. There is no recursion and nothing global: threads that walk graphs with common leaves meet only
 //! where a leaf's gradient is added up.
 
+mod queue;
+
 use crate::graph::{Kept, KeptOperand, Node, Saved, Target};
 use crate::misuse::attempt;
 use crate::mode::with_grad;
@@ -11,10 +13,9 @@ use crate::operand::Operand;
 use crate::primitive::Primitive;
 use crate::rules::{self, Call};
 use crate::tensor::Tensor;
-use smallvec::{SmallVec, smallvec};
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use queue::{ByAddress, ByAddressHasher, NEAR, Queue, Slots};
+use smallvec::SmallVec;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use tensor_core::{Array, Backend, Error, Result};
 
@@ -144,60 +145,12 @@ fn try_backward<B: Backend>(outputs: &[&Tensor<B>], gradients: &[Option<&Tensor<
     let mut pass = Pass::new(options);
     pass.seed("backward", outputs, gradients)?;
     pass.run("backward")?;
-    for (_, (leaf, gradient)) in std::mem::take(&mut pass.leaves) {
+    for (leaf, gradient) in pass.leaves {
         let gradient = leaf.hooked(gradient)?;
         leaf.receive(gradient, options.create_graph)?;
     }
     Ok(())
 }
-
-/// A node waiting for its turn. The order of two nodes of one level is the order in which they were reached, so that a pass
-/// gives the same bits every time.
-struct Waiting<B: Backend> {
-    level: u64,
-    turn: u64,
-    node: Arc<Node<B>>,
-}
-
-impl<B: Backend> PartialEq for Waiting<B> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<B: Backend> Eq for Waiting<B> {}
-
-impl<B: Backend> PartialOrd for Waiting<B> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<B: Backend> Ord for Waiting<B> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.level.cmp(&other.level).then(other.turn.cmp(&self.turn))
-    }
-}
-
-/// Addresses are good hashes but for their lowest bits.
-#[derive(Default)]
-pub(crate) struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.wrapping_mul(31).wrapping_add(u64::from(byte));
-        }
-    }
-    fn write_usize(&mut self, value: usize) {
-        self.0 = (self.0.rotate_left(5) ^ (value as u64 >> 4)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
-
-type ByAddress<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
 
 /// Which result of which node, or which leaf.
 type Key = (usize, usize);
@@ -211,8 +164,8 @@ fn target_key<B: Backend>(target: &Target<B>) -> Key {
 
 /// The inputs that [`grad`] asks for, and the nodes on the way to them.
 struct Targets {
-    wanted: HashSet<Key, BuildHasherDefault<AddressHasher>>,
-    on_the_way: HashSet<usize, BuildHasherDefault<AddressHasher>>,
+    wanted: HashSet<Key, ByAddressHasher>,
+    on_the_way: HashSet<usize, ByAddressHasher>,
 }
 
 impl Targets {
@@ -255,12 +208,9 @@ impl Targets {
 struct Pass<'a, B: Backend> {
     options: &'a Options,
     targets: Option<Targets>,
-    heap: BinaryHeap<Waiting<B>>,
-    turn: u64,
-    /// The gradients gathered for the results of nodes in the heap.
-    gathered: ByAddress<usize, SmallVec<[Option<Tensor<B>>; 1]>>,
+    queue: Queue<B>,
     /// The gradients gathered for leaves, in the order they were reached.
-    leaves: Vec<(usize, (Tensor<B>, Tensor<B>))>,
+    leaves: Vec<(Tensor<B>, Tensor<B>)>,
     leaf_places: ByAddress<usize, usize>,
     captured: ByAddress<Key, Tensor<B>>,
 }
@@ -270,9 +220,7 @@ impl<'a, B: Backend> Pass<'a, B> {
         Self {
             options,
             targets: None,
-            heap: BinaryHeap::new(),
-            turn: 0,
-            gathered: HashMap::default(),
+            queue: Queue::new(),
             leaves: Vec::new(),
             leaf_places: HashMap::default(),
             captured: HashMap::default(),
@@ -319,38 +267,35 @@ impl<'a, B: Backend> Pass<'a, B> {
     fn add(&mut self, target: &Target<B>, gradient: Tensor<B>) -> Result<()> {
         match target {
             Target::None => {}
-            Target::Leaf(leaf) => match self.leaf_places.get(&leaf.key()) {
-                Some(&place) => {
-                    let sum = self.sum(&self.leaves[place].1.1, &gradient)?;
-                    self.leaves[place].1.1 = sum;
+            Target::Leaf(leaf) => match self.leaf_place(leaf.key()) {
+                Some(place) => {
+                    let sum = self.sum(&self.leaves[place].1, &gradient)?;
+                    self.leaves[place].1 = sum;
                 }
                 None => {
-                    self.leaf_places.insert(leaf.key(), self.leaves.len());
-                    self.leaves.push((leaf.key(), (leaf.clone(), gradient)));
+                    if self.leaves.len() >= NEAR {
+                        self.leaf_places.insert(leaf.key(), self.leaves.len());
+                    }
+                    self.leaves.push((leaf.clone(), gradient));
                 }
             },
             Target::Node(node, output) => {
-                let key = Arc::as_ptr(node).addr();
-                if let Some(slots) = self.gathered.get_mut(&key) {
-                    if slots.len() <= *output {
-                        slots.resize(*output + 1, None);
-                    }
-                    let held = slots[*output].take();
-                    let sum = match held {
-                        Some(held) => with_grad(self.options.create_graph, || held.try_add(&gradient))?,
-                        None => gradient,
-                    };
-                    slots[*output] = Some(sum);
-                } else {
-                    let mut slots: SmallVec<[Option<Tensor<B>>; 1]> = smallvec![None; *output + 1];
-                    slots[*output] = Some(gradient);
-                    self.gathered.insert(key, slots);
-                    self.heap.push(Waiting { level: node.level, turn: self.turn, node: node.clone() });
-                    self.turn += 1;
+                let slots = self.queue.slots(node);
+                while slots.len() <= *output {
+                    slots.push(None);
                 }
+                slots[*output] = Some(match slots[*output].take() {
+                    Some(held) => with_grad(self.options.create_graph, || held.try_add(&gradient))?,
+                    None => gradient,
+                });
             }
         }
         Ok(())
+    }
+
+    fn leaf_place(&self, key: usize) -> Option<usize> {
+        let near = self.leaves.iter().take(NEAR).position(|(leaf, _)| leaf.key() == key);
+        if near.is_some() || self.leaves.len() <= NEAR { near } else { self.leaf_places.get(&key).copied() }
     }
 
     fn sum(&self, a: &Tensor<B>, b: &Tensor<B>) -> Result<Tensor<B>> {
@@ -358,9 +303,8 @@ impl<'a, B: Backend> Pass<'a, B> {
     }
 
     fn run(&mut self, op: &'static str) -> Result<()> {
-        while let Some(Waiting { node, .. }) = self.heap.pop() {
+        while let Some((node, mut slots)) = self.queue.pop() {
             let key = Arc::as_ptr(&node).addr();
-            let mut slots = self.gathered.remove(&key).unwrap_or_default();
             if let Some(hooks) = node.hooks.get() {
                 for (output, slot) in slots.iter_mut().enumerate() {
                     if let Some(gradient) = slot.take() {
@@ -383,9 +327,10 @@ impl<'a, B: Backend> Pass<'a, B> {
             self.step(op, &node, slots)?;
         }
         if let Some(targets) = &self.targets {
-            for (key, (leaf, gradient)) in std::mem::take(&mut self.leaves) {
-                if targets.wanted.contains(&(key, 0)) {
-                    self.captured.insert((key, 0), leaf.hooked(gradient)?);
+            for (leaf, gradient) in std::mem::take(&mut self.leaves) {
+                let key = (leaf.key(), 0);
+                if targets.wanted.contains(&key) {
+                    self.captured.insert(key, leaf.hooked(gradient)?);
                 }
             }
         }
@@ -393,7 +338,7 @@ impl<'a, B: Backend> Pass<'a, B> {
     }
 
     /// Runs one node's rule.
-    fn step(&mut self, op: &'static str, node: &Arc<Node<B>>, slots: SmallVec<[Option<Tensor<B>>; 1]>) -> Result<()> {
+    fn step(&mut self, op: &'static str, node: &Arc<Node<B>>, slots: Slots<B>) -> Result<()> {
         let kept = take_saved(op, node, self.options.keeps())?;
         let create_graph = self.options.create_graph;
         if let Primitive::Custom(custom) = &node.primitive {
@@ -408,7 +353,7 @@ impl<'a, B: Backend> Pass<'a, B> {
         }
         let Some(gradient) = slots.into_iter().next().flatten() else { return Ok(()) };
         with_grad(create_graph, || {
-            let call = unpack(node, kept.as_deref(), create_graph);
+            let call = unpack(node, kept, create_graph);
             let row = rules::row(&node.primitive);
             for (number, edge) in node.inputs.iter().enumerate() {
                 if !self.wants(&edge.target) {
@@ -452,23 +397,23 @@ pub(crate) fn take_saved<B: Backend>(op: &'static str, node: &Node<B>, keep: boo
 }
 
 /// The kept values as tensors again: in the graph if this pass is recorded, plain ones otherwise.
-pub(crate) fn unpack<'a, B: Backend>(node: &'a Arc<Node<B>>, kept: Option<&Kept<B>>, in_graph: bool) -> Call<'a, B> {
+pub(crate) fn unpack<B: Backend>(node: &Arc<Node<B>>, kept: Option<Box<Kept<B>>>, in_graph: bool) -> Call<'_, B> {
     let mut operands: SmallVec<[Option<Operand<'static, B>>; 3]> = SmallVec::new();
     let mut output = None;
     if let Some(kept) = kept {
-        for (number, operand) in kept.operands.iter().enumerate() {
+        for (number, operand) in kept.operands.into_iter().enumerate() {
             operands.push(match operand {
                 KeptOperand::Absent => None,
-                KeptOperand::Scalar(scalar) => Some(Operand::Scalar(*scalar)),
+                KeptOperand::Scalar(scalar) => Some(Operand::Scalar(scalar)),
                 KeptOperand::Array(array) => {
                     let origin = if in_graph { node.inputs[number].target.clone() } else { Target::None };
-                    Some(Operand::Own(Tensor::with_origin(array.clone(), origin)))
+                    Some(Operand::Own(Tensor::with_origin(array, origin)))
                 }
             });
         }
-        output = kept.output.as_ref().map(|array| {
+        output = kept.output.map(|array| {
             let origin = if in_graph { Target::Node(node.clone(), 0) } else { Target::None };
-            Tensor::with_origin(array.clone(), origin)
+            Tensor::with_origin(array, origin)
         });
     }
     Call { primitive: &node.primitive, operands, output }

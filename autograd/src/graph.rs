@@ -163,8 +163,8 @@ fn detach<B: Backend>(
     primitive: &mut Primitive<B>,
     waiting: &mut Vec<Arc<Node<B>>>,
 ) {
-    for edge in inputs.drain(..) {
-        if let Target::Node(node, _) = edge.target {
+    for edge in inputs {
+        if let Target::Node(node, _) = std::mem::replace(&mut edge.target, Target::None) {
             waiting.push(node);
         }
     }

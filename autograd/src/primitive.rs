@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
 use tensor_core::{Array, Backend, DType, Dims, Error, Layout, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape};
 
-/// An operation with its parameters.
+/// An operation with its parameters. Long ones are boxed: a node of scalar code must stay small.
 #[derive(Clone)]
 pub(crate) enum Primitive<B: Backend> {
     /// One operand, from the table.
@@ -33,11 +33,11 @@ pub(crate) enum Primitive<B: Backend> {
     /// The same value as a tensor of its own.
     Alias,
     /// The sum along axes.
-    Sum(Reduction),
+    Sum(Box<Reduction>),
     /// The product along axes.
-    Prod(Reduction),
+    Prod(Box<Reduction>),
     /// The largest or smallest along axes.
-    Extreme(ReduceOp, Reduction),
+    Extreme(ReduceOp, Box<Reduction>),
     /// Running sum or product along an axis.
     Scan(ScanOp, isize),
     /// Softmax, or its logarithm, along an axis.
@@ -45,15 +45,15 @@ pub(crate) enum Primitive<B: Backend> {
     /// The product of two matrices or batches of them.
     Matmul,
     /// A view of an operand of this shape.
-    View(ViewOp, Shape),
+    View(Box<(ViewOp, Shape)>),
     /// Elements picked along an axis from an operand of this shape.
-    Gather(isize, Array<B>, Shape),
+    Gather(isize, Box<(Array<B>, Shape)>),
     /// The second operand's elements placed into the first along an axis: replacing or adding.
-    Scatter(ScatterOp, isize, Array<B>),
+    Scatter(ScatterOp, isize, Box<Array<B>>),
     /// Slices picked along an axis from an operand of this shape.
-    IndexSelect(isize, Array<B>, Shape),
+    IndexSelect(isize, Box<(Array<B>, Shape)>),
     /// The second operand's slices placed into the first along an axis: replacing or adding.
-    IndexScatter(ScatterOp, isize, Array<B>),
+    IndexScatter(ScatterOp, isize, Box<Array<B>>),
     /// Any number of operands joined along an axis; the numbers say how long each is.
     Cat(isize, Vec<usize>),
     /// The first operand with a view of it replaced by the second.
@@ -145,6 +145,7 @@ pub(crate) enum Value<B: Backend> {
 }
 
 impl<B: Backend> Value<B> {
+    #[inline]
     fn as_core(&self) -> tensor_core::Operand<'_, B> {
         match self {
             Self::Array(array) => tensor_core::Operand::Array(array),
@@ -170,7 +171,7 @@ impl<B: Backend> Primitive<B> {
             Self::Extreme(op, _) => return camel(op.name()).into(),
             Self::Scan(op, _) => return camel(op.name()).into(),
             Self::Custom(custom) => return custom.name().into(),
-            Self::View(op, _) => op.name(),
+            Self::View(view) => view.0.name(),
             Self::Clamp(..) => "Clamp",
             Self::Cast(_) => "ToCopy",
             Self::ToDevice { .. } => "ToDevice",
@@ -216,10 +217,10 @@ impl<B: Backend> Primitive<B> {
             Self::Scan(op, axis) => array(0).scan(*op, *axis),
             Self::Softmax(axis, log) => array(0).softmax(*axis, *log),
             Self::Matmul => array(0).matmul(array(1)),
-            Self::View(op, _) => op.of_array(array(0)),
-            Self::Gather(axis, index, _) => array(0).gather(*axis, index),
+            Self::View(view) => view.0.of_array(array(0)),
+            Self::Gather(axis, from) => array(0).gather(*axis, &from.0),
             Self::Scatter(op, axis, index) => array(0).scatter(*op, *axis, index, array(1)),
-            Self::IndexSelect(axis, index, _) => array(0).index_select(*axis, index),
+            Self::IndexSelect(axis, from) => array(0).index_select(*axis, &from.0),
             Self::IndexScatter(op, axis, index) => array(0).index_scatter(*op, *axis, index, array(1)),
             Self::Cat(axis, _) => {
                 let parts: Vec<&Array<B>> = operands.iter().map(Value::array).collect();
@@ -254,7 +255,25 @@ pub(crate) fn apply<B: Backend>(primitive: Primitive<B>, operands: &[Operand<'_,
 
 /// [`apply`] to one tensor.
 pub(crate) fn apply1<B: Backend>(primitive: Primitive<B>, a: &Tensor<B>) -> Result<Tensor<B>> {
-    apply(primitive, &[Operand::Ref(a)])
+    let value = [Value::Array(a.array())];
+    let result = primitive.forward(&value)?;
+    Ok(record(primitive, &[Operand::Ref(a)], &value, result))
+}
+
+/// [`apply`] of a row of `BINARY`.
+pub(crate) fn apply_binary<B: Backend>(op: BinaryOp, a: &Operand<'_, B>, b: &Operand<'_, B>) -> Result<Tensor<B>> {
+    let (x, y) = (a.value(), b.value());
+    let result = Array::binary(op, x.as_core(), y.as_core())?;
+    if !is_recorded(&result, a.requires_grad() || b.requires_grad()) {
+        return Ok(Tensor::from_array(result));
+    }
+    Ok(record(Primitive::Binary(op), &[a.by_ref(), b.by_ref()], &[x, y], result))
+}
+
+/// Whether an operation gets a node: someone may ask for a gradient through it.
+#[inline]
+fn is_recorded<B: Backend>(result: &Array<B>, wanted: bool) -> bool {
+    wanted && result.dtype().is_float() && is_grad_enabled()
 }
 
 /// The result as a tensor: with a node behind it if an operand carries a gradient and recording is on.
@@ -264,8 +283,7 @@ pub(crate) fn record<B: Backend>(
     values: &[Value<B>],
     result: Array<B>,
 ) -> Tensor<B> {
-    let wanted = result.dtype().is_float() && is_grad_enabled() && operands.iter().any(Operand::requires_grad);
-    if !wanted {
+    if !is_recorded(&result, operands.iter().any(Operand::requires_grad)) {
         return Tensor::from_array(result);
     }
     let row = rules::row(&primitive);

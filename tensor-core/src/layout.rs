@@ -3,6 +3,8 @@
 use crate::shape::{Dims, axis_in};
 use crate::{Error, Result, Shape};
 use smallvec::smallvec;
+use std::fmt;
+use std::sync::Arc;
 
 /// Shape, strides and offset, all in elements.
 ///
@@ -16,26 +18,65 @@ use smallvec::smallvec;
 /// assert_eq!((column.shape().dims(), column.strides(), column.offset()), (&[2][..], &[3][..], 2));
 /// # Ok::<(), tensor_core::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Layout {
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Layout(
+    /// Shared, so that a layout is as long as a pointer and cheap to copy; `None` is a scalar at the start of its buffer,
+    /// which scalar code must not pay an allocation for.
+    Option<Arc<Parts>>,
+);
+
+/// What a layout says.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Parts {
     shape: Shape,
     strides: Dims<isize>,
     offset: usize,
+}
+
+static SCALAR: Parts = Parts { shape: Shape::SCALAR, strides: Dims::new_const(), offset: 0 };
+
+impl fmt::Debug for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layout")
+            .field("shape", self.shape())
+            .field("strides", &self.strides())
+            .field("offset", &self.offset())
+            .finish()
+    }
 }
 
 impl Layout {
     /// A dense row-major layout from the start of a buffer.
     #[inline]
     pub fn contiguous(shape: Shape) -> Self {
+        if shape.rank() == 0 {
+            return Self(None);
+        }
         let strides = shape.contiguous_strides();
-        Self { shape, strides, offset: 0 }
+        Self::of(shape, strides, 0)
     }
 
     /// Every element is the one at the start of the buffer.
     #[inline]
     pub fn broadcast_scalar(shape: Shape) -> Self {
+        if shape.rank() == 0 {
+            return Self(None);
+        }
         let strides = smallvec![0; shape.rank()];
-        Self { shape, strides, offset: 0 }
+        Self::of(shape, strides, 0)
+    }
+
+    #[inline]
+    fn of(shape: Shape, strides: Dims<isize>, offset: usize) -> Self {
+        if shape.rank() == 0 && offset == 0 {
+            return Self(None);
+        }
+        Self(Some(Arc::new(Parts { shape, strides, offset })))
+    }
+
+    #[inline]
+    fn parts(&self) -> &Parts {
+        self.0.as_deref().unwrap_or(&SCALAR)
     }
 
     /// A layout from its parts, for backends that collapse axes and for tests.
@@ -44,50 +85,50 @@ impl Layout {
     /// If shape and strides differ in rank.
     pub fn from_parts(shape: Shape, strides: Dims<isize>, offset: usize) -> Self {
         assert_eq!(shape.rank(), strides.len(), "a stride for each axis");
-        Self { shape, strides, offset }
+        Self::of(shape, strides, offset)
     }
 
     /// The shape.
     #[inline]
     pub fn shape(&self) -> &Shape {
-        &self.shape
+        &self.parts().shape
     }
 
     /// The sizes of the axes.
     #[inline]
     pub fn dims(&self) -> &[usize] {
-        self.shape.dims()
+        self.parts().shape.dims()
     }
 
     /// The step along each axis, in elements.
     #[inline]
     pub fn strides(&self) -> &[isize] {
-        &self.strides
+        &self.parts().strides
     }
 
     /// Where the first element lies, in elements.
     #[inline]
     pub fn offset(&self) -> usize {
-        self.offset
+        self.parts().offset
     }
 
     /// The number of axes.
     #[inline]
     pub fn rank(&self) -> usize {
-        self.shape.rank()
+        self.parts().shape.rank()
     }
 
     /// The number of elements.
     #[inline]
     pub fn numel(&self) -> usize {
-        self.shape.numel()
+        self.parts().shape.numel()
     }
 
     /// Whether the elements lie densely in row-major order (from any offset). Empty layouts are.
     #[inline]
     pub fn is_contiguous(&self) -> bool {
         let mut step = 1isize;
-        for (&size, &stride) in self.dims().iter().zip(&self.strides).rev() {
+        for (&size, &stride) in self.dims().iter().zip(&self.parts().strides).rev() {
             if size != 1 {
                 if stride != step {
                     return self.dims().contains(&0);
@@ -100,8 +141,8 @@ impl Layout {
 
     /// The lowest and highest element index that the layout touches, or `None` if it is empty.
     pub fn bounds(&self) -> Option<(usize, usize)> {
-        let (mut low, mut high) = (self.offset as isize, self.offset as isize);
-        for (&size, &stride) in self.dims().iter().zip(&self.strides) {
+        let (mut low, mut high) = (self.parts().offset as isize, self.parts().offset as isize);
+        for (&size, &stride) in self.dims().iter().zip(&self.parts().strides) {
             if size == 0 {
                 return None;
             }
@@ -121,7 +162,7 @@ impl Layout {
             return false;
         }
         let mut axes: Dims<(usize, usize)> = Dims::new();
-        for (&size, &stride) in self.dims().iter().zip(&self.strides) {
+        for (&size, &stride) in self.dims().iter().zip(&self.parts().strides) {
             if size > 1 {
                 axes.push((stride.unsigned_abs(), size));
             }
@@ -153,8 +194,8 @@ impl Layout {
     #[inline]
     pub fn index(&self, position: &[usize]) -> usize {
         debug_assert_eq!(position.len(), self.rank(), "one coordinate for each axis");
-        let mut at = self.offset as isize;
-        for ((&i, &size), &stride) in position.iter().zip(self.dims()).zip(&self.strides) {
+        let mut at = self.parts().offset as isize;
+        for ((&i, &size), &stride) in position.iter().zip(self.dims()).zip(&self.parts().strides) {
             debug_assert!(i < size, "coordinate {i} is below the size {size}");
             at += i as isize * stride;
         }
@@ -163,7 +204,12 @@ impl Layout {
 
     /// The element indices of all positions, in row-major order.
     pub fn indices(&self) -> Indices<'_> {
-        Indices { layout: self, position: smallvec![0; self.rank()], at: self.offset as isize, left: self.numel() }
+        Indices {
+            layout: self,
+            position: smallvec![0; self.rank()],
+            at: self.parts().offset as isize,
+            left: self.numel(),
+        }
     }
 
     /// Axes in another order.
@@ -181,14 +227,14 @@ impl Layout {
         let mut seen: Dims<bool> = smallvec![false; self.rank()];
         let (mut dims, mut strides) = (Dims::new(), Dims::new());
         for &axis in order {
-            let axis = self.shape.axis(axis, "permute")?;
+            let axis = self.parts().shape.axis(axis, "permute")?;
             if std::mem::replace(&mut seen[axis], true) {
                 return Err(Error::index("permute", "each axis once", format!("axis {axis} twice in {order:?}")));
             }
             dims.push(self.dims()[axis]);
-            strides.push(self.strides[axis]);
+            strides.push(self.parts().strides[axis]);
         }
-        Ok(Self { shape: Shape::from_checked(dims), strides, offset: self.offset })
+        Ok(Self::of(Shape::from_checked(dims), strides, self.parts().offset))
     }
 
     /// Two axes exchanged.
@@ -196,14 +242,14 @@ impl Layout {
     /// # Errors
     /// If an axis does not exist.
     pub fn transpose(&self, a: isize, b: isize) -> Result<Self> {
-        let (a, b) = (self.shape.axis(a, "transpose")?, self.shape.axis(b, "transpose")?);
+        let (a, b) = (self.parts().shape.axis(a, "transpose")?, self.parts().shape.axis(b, "transpose")?);
         if self.rank() == 0 {
             return Ok(self.clone());
         }
-        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.strides.clone());
+        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.parts().strides.clone());
         dims.swap(a, b);
         strides.swap(a, b);
-        Ok(Self { shape: Shape::from_checked(dims), strides, offset: self.offset })
+        Ok(Self::of(Shape::from_checked(dims), strides, self.parts().offset))
     }
 
     /// `len` elements along an axis from `start` on, `step` apart; a negative step walks backwards.
@@ -227,18 +273,18 @@ impl Layout {
                 ));
             }
         }
-        let mut view = self.clone();
+        let mut view = self.parts().clone();
         let mut dims = Dims::from_slice(self.dims());
         dims[axis] = len;
         view.shape = Shape::from_checked(dims);
         if len > 0 {
-            view.offset = (self.offset as isize + start as isize * self.strides[axis]) as usize;
+            view.offset = (self.parts().offset as isize + start as isize * self.parts().strides[axis]) as usize;
         }
         // The stride of a single element is never walked, and times a huge step it could overflow.
         if len > 1 {
-            view.strides[axis] = self.strides[axis] * step;
+            view.strides[axis] = self.parts().strides[axis] * step;
         }
-        Ok(view)
+        Ok(Self::of(view.shape, view.strides, view.offset))
     }
 
     /// `len` consecutive elements along an axis.
@@ -273,11 +319,11 @@ impl Layout {
                 format!("{index}"),
             ));
         }
-        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.strides.clone());
+        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.parts().strides.clone());
         dims.remove(axis);
         let stride = strides.remove(axis);
-        let offset = (self.offset as isize + at * stride) as usize;
-        Ok(Self { shape: Shape::from_checked(dims), strides, offset })
+        let offset = (self.parts().offset as isize + at * stride) as usize;
+        Ok(Self::of(Shape::from_checked(dims), strides, offset))
     }
 
     /// Axes walked backwards.
@@ -286,7 +332,7 @@ impl Layout {
     /// If an axis does not exist or is named twice.
     pub fn flip(&self, axes: &[isize]) -> Result<Self> {
         let mut view = self.clone();
-        for &axis in &self.shape.axes(axes, "flip")? {
+        for &axis in &self.parts().shape.axes(axes, "flip")? {
             let size = self.dims()[axis];
             if size > 0 {
                 view = view.slice(axis as isize, size - 1, size, -1)?;
@@ -301,12 +347,12 @@ impl Layout {
     /// If an axis of another size than 1 would have to change.
     pub fn expand(&self, shape: &Shape) -> Result<Self> {
         let refuse = || {
-            Error::shape("expand", format!("a shape that {} broadcasts to", self.shape), shape.to_string())
+            Error::shape("expand", format!("a shape that {} broadcasts to", self.parts().shape), shape.to_string())
                 .hint("aligned at the last axis, only axes of size 1 can grow")
         };
         let lead = shape.rank().checked_sub(self.rank()).ok_or_else(refuse)?;
         let mut strides: Dims<isize> = smallvec![0; shape.rank()];
-        for (axis, (&size, &stride)) in self.dims().iter().zip(&self.strides).enumerate() {
+        for (axis, (&size, &stride)) in self.dims().iter().zip(&self.parts().strides).enumerate() {
             let target = shape.dims()[lead + axis];
             if size == target {
                 strides[lead + axis] = stride;
@@ -314,7 +360,7 @@ impl Layout {
                 return Err(refuse());
             }
         }
-        Ok(Self { shape: shape.clone(), strides, offset: self.offset })
+        Ok(Self::of(shape.clone(), strides, self.parts().offset))
     }
 
     /// Axes of size 1 removed: all of them if `axes` is `None`, else those named that have size 1.
@@ -322,16 +368,16 @@ impl Layout {
     /// # Errors
     /// If an axis does not exist or is named twice.
     pub fn squeeze(&self, axes: Option<&[isize]>) -> Result<Self> {
-        let named = axes.map(|axes| self.shape.axes(axes, "squeeze")).transpose()?;
+        let named = axes.map(|axes| self.parts().shape.axes(axes, "squeeze")).transpose()?;
         let (mut dims, mut strides) = (Dims::new(), Dims::new());
-        for (axis, (&size, &stride)) in self.dims().iter().zip(&self.strides).enumerate() {
+        for (axis, (&size, &stride)) in self.dims().iter().zip(&self.parts().strides).enumerate() {
             let goes = size == 1 && named.as_ref().is_none_or(|named| named.contains(&axis));
             if !goes {
                 dims.push(size);
                 strides.push(stride);
             }
         }
-        Ok(Self { shape: Shape::from_checked(dims), strides, offset: self.offset })
+        Ok(Self::of(Shape::from_checked(dims), strides, self.parts().offset))
     }
 
     /// A new axis of size 1 before `axis`; −1 puts it last.
@@ -340,11 +386,11 @@ impl Layout {
     /// If the new tensor would have no such axis.
     pub fn unsqueeze(&self, axis: isize) -> Result<Self> {
         let axis = axis_in(axis, self.rank() + 1, "unsqueeze")?;
-        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.strides.clone());
-        let step = if axis < self.rank() { self.strides[axis] * self.dims()[axis].max(1) as isize } else { 1 };
+        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.parts().strides.clone());
+        let step = if axis < self.rank() { self.parts().strides[axis] * self.dims()[axis].max(1) as isize } else { 1 };
         dims.insert(axis, 1);
         strides.insert(axis, step);
-        Ok(Self { shape: Shape::from_checked(dims), strides, offset: self.offset })
+        Ok(Self::of(Shape::from_checked(dims), strides, self.parts().offset))
     }
 
     /// The same elements in another shape without moving them, or `None` where the strides do not allow it.
@@ -361,11 +407,11 @@ impl Layout {
         }
         if self.is_contiguous() {
             let strides = shape.contiguous_strides();
-            return Ok(Some(Self { shape: shape.clone(), strides, offset: self.offset }));
+            return Ok(Some(Self::of(shape.clone(), strides, self.parts().offset)));
         }
         // Merge neighbouring old axes that lie densely behind each other, then cut every merged run into new axes.
         let mut runs: Dims<(usize, isize)> = Dims::new();
-        for (&size, &stride) in self.dims().iter().zip(&self.strides) {
+        for (&size, &stride) in self.dims().iter().zip(&self.parts().strides) {
             if size == 1 {
                 continue;
             }
@@ -396,7 +442,7 @@ impl Layout {
             }
         }
         // What is left are axes of size 1; their strides are never walked.
-        Ok(Some(Self { shape: shape.clone(), strides, offset: self.offset }))
+        Ok(Some(Self::of(shape.clone(), strides, self.parts().offset)))
     }
 
     /// The diagonal of two axes as a new last axis. A positive `offset` lies above the main diagonal, a negative one below.
@@ -404,9 +450,13 @@ impl Layout {
     /// # Errors
     /// If the axes do not exist or are the same.
     pub fn diagonal(&self, offset: isize, a: isize, b: isize) -> Result<Self> {
-        let (first, second) = (self.shape.axis(a, "diagonal")?, self.shape.axis(b, "diagonal")?);
+        let (first, second) = (self.parts().shape.axis(a, "diagonal")?, self.parts().shape.axis(b, "diagonal")?);
         if self.rank() < 2 || first == second {
-            return Err(Error::index("diagonal", "two different axes", format!("{a} and {b} of shape {}", self.shape)));
+            return Err(Error::index(
+                "diagonal",
+                "two different axes",
+                format!("{a} and {b} of shape {}", self.parts().shape),
+            ));
         }
         let (rows, columns) = (self.dims()[first] as isize, self.dims()[second] as isize);
         let len = if offset >= 0 {
@@ -418,16 +468,21 @@ impl Layout {
         let (mut dims, mut strides) = (Dims::new(), Dims::new());
         for axis in (0..self.rank()).filter(|&axis| axis != first && axis != second) {
             dims.push(self.dims()[axis]);
-            strides.push(self.strides[axis]);
+            strides.push(self.parts().strides[axis]);
         }
         dims.push(len);
         // The stride of a single element is never walked; adding again and again could overflow.
-        strides.push(if len > 1 { self.strides[first] + self.strides[second] } else { self.strides[first] });
-        let mut at = self.offset as isize;
+        strides.push(if len > 1 {
+            self.parts().strides[first] + self.parts().strides[second]
+        } else {
+            self.parts().strides[first]
+        });
+        let mut at = self.parts().offset as isize;
         if len > 0 {
-            at += if offset >= 0 { offset * self.strides[second] } else { -offset * self.strides[first] };
+            at +=
+                if offset >= 0 { offset * self.parts().strides[second] } else { -offset * self.parts().strides[first] };
         }
-        Ok(Self { shape: Shape::from_checked(dims), strides, offset: at as usize })
+        Ok(Self::of(Shape::from_checked(dims), strides, at as usize))
     }
 
     /// All windows of `size` elements along an axis, `step` apart, as a new last axis.
@@ -435,15 +490,15 @@ impl Layout {
     /// # Errors
     /// If the axis does not exist, the window is larger than it, or `step` is 0.
     pub fn unfold(&self, axis: isize, size: usize, step: usize) -> Result<Self> {
-        let at = self.shape.axis(axis, "unfold")?;
-        let (held, stride) = if self.rank() == 0 { (1, 1) } else { (self.dims()[at], self.strides[at]) };
+        let at = self.parts().shape.axis(axis, "unfold")?;
+        let (held, stride) = if self.rank() == 0 { (1, 1) } else { (self.dims()[at], self.parts().strides[at]) };
         if size > held {
             return Err(Error::index("unfold", format!("a window of at most {held} elements"), format!("{size}")));
         }
         if step == 0 {
             return Err(Error::index("unfold", "a step of at least 1", "0"));
         }
-        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.strides.clone());
+        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.parts().strides.clone());
         if self.rank() > 0 {
             dims[at] = (held - size) / step + 1;
             // With several windows the step is smaller than the axis; with one it is never walked and may be huge.
@@ -452,14 +507,14 @@ impl Layout {
         dims.push(size);
         strides.push(stride);
         // Windows overlap, so the view can have more elements than the buffer: check the count again.
-        Ok(Self { shape: Shape::new(&dims).map_err(|error| error.named("unfold"))?, strides, offset: self.offset })
+        Ok(Self::of(Shape::new(&dims).map_err(|error| error.named("unfold"))?, strides, self.parts().offset))
     }
 
     fn axis_of_nonscalar(&self, axis: isize, op: &'static str) -> Result<usize> {
         if self.rank() == 0 {
             return Err(Error::index(op, "a tensor with at least one axis", "a 0-d tensor"));
         }
-        self.shape.axis(axis, op)
+        self.parts().shape.axis(axis, op)
     }
 }
 
@@ -483,7 +538,7 @@ impl Iterator for Indices<'_> {
         let current = self.at as usize;
         self.left -= 1;
         for axis in (0..self.position.len()).rev() {
-            let stride = self.layout.strides[axis];
+            let stride = self.layout.strides()[axis];
             self.position[axis] += 1;
             self.at += stride;
             if self.position[axis] < self.layout.dims()[axis] {

@@ -30,10 +30,13 @@ pub struct Shape(Dims<usize>);
 const MAX_ELEMENTS: usize = isize::MAX as usize / 8;
 
 impl Shape {
+    /// The shape of a scalar, for statics.
+    pub(crate) const SCALAR: Self = Self(Dims::new_const());
+
     /// The shape of a scalar.
     #[inline]
     pub fn scalar() -> Self {
-        Self(Dims::new())
+        Self::SCALAR
     }
 
     /// Checks and keeps the sizes.

@@ -291,7 +291,7 @@ impl<B: Backend> Step<B> {
         }
         let (shape, dtype) = self.results[0].as_ref().expect("a step's result has a consumer or is a result of all");
         let row = rules::row(&self.node.primitive);
-        let call = engine::unpack(&self.node, kept.as_deref(), record);
+        let call = engine::unpack(&self.node, kept, record);
         let mut total: Option<Tensor<B>> = None;
         let mut add = |part: Tensor<B>| -> Result<()> {
             total = Some(match total.take() {

@@ -8,7 +8,7 @@ use tensor_core::{Backend, DType, Error, Result, ScatterOp, Shape};
 
 impl<B: Backend> Tensor<B> {
     pub(crate) fn try_gather(&self, axis: isize, index: &Self) -> Result<Self> {
-        apply1(Primitive::Gather(axis, index.array(), self.checked_shape()), self)
+        apply1(Primitive::Gather(axis, Box::new((index.array(), self.checked_shape()))), self)
     }
 
     /// `out[…, i, …] = self[…, index[…, i, …], …]`, the index standing at `axis`; it has as many axes as the tensor.
@@ -107,7 +107,7 @@ impl<B: Backend> Tensor<B> {
                 }
             }
         }
-        apply(Primitive::Scatter(op, axis, index.array()), &[Operand::Ref(self), Operand::Ref(&part)])
+        apply(Primitive::Scatter(op, axis, Box::new(index.array())), &[Operand::Ref(self), Operand::Ref(&part)])
     }
 
     /// Whole slices along an axis in the order of a vector of indices; negative ones count from the back.
@@ -125,7 +125,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn index_select(&self, axis: isize, index: &Self) -> Self {
-        ok(apply1(Primitive::IndexSelect(axis, index.array(), self.checked_shape()), self))
+        ok(apply1(Primitive::IndexSelect(axis, Box::new((index.array(), self.checked_shape()))), self))
     }
 
     /// This tensor with slices of `src` added at the places of a vector of indices.
@@ -165,7 +165,7 @@ impl<B: Backend> Tensor<B> {
     }
 
     fn try_index_scatter(&self, op: ScatterOp, axis: isize, index: &Self, src: &Self) -> Result<Self> {
-        apply(Primitive::IndexScatter(op, axis, index.array()), &[Operand::Ref(self), Operand::Ref(src)])
+        apply(Primitive::IndexScatter(op, axis, Box::new(index.array())), &[Operand::Ref(self), Operand::Ref(src)])
     }
 
     /// The elements at which a mask of bools holds, as a vector.

@@ -183,7 +183,7 @@ impl<B: Backend> Plan<B> {
         let plan = self.arrangement();
         let merged = Shape::new(&plan.merged)?;
         let flat = view.try_permuted(&plan.order)?.try_reshape_to(&merged)?;
-        let picked = apply1(Primitive::IndexSelect(plan.at as isize, self.numbers()?, merged), &flat)?;
+        let picked = apply1(Primitive::IndexSelect(plan.at as isize, Box::new((self.numbers()?, merged))), &flat)?;
         picked.try_reshape_to(&self.result_shape(&plan)?)
     }
 
@@ -211,7 +211,7 @@ impl<B: Backend> Plan<B> {
         let values = values.try_reshape_to(&Shape::new(&source)?)?;
         let ordered = self.view(tensor)?.try_permuted(&plan.order)?;
         let flat = ordered.try_reshape_to(&Shape::new(&plan.merged)?)?;
-        let scatter = Primitive::IndexScatter(how, plan.at as isize, self.numbers()?);
+        let scatter = Primitive::IndexScatter(how, plan.at as isize, Box::new(self.numbers()?));
         let changed = apply(scatter, &[Operand::Ref(&flat), Operand::Ref(&values)]).map_err(|e| e.named(op))?;
         let mut back: Dims<isize> = Dims::from_elem(0, plan.order.len());
         for (place, &axis) in plan.order.iter().enumerate() {

@@ -30,7 +30,7 @@ pub use random::{Generator, manual_seed};
 
 use crate::misuse::ok;
 use crate::operand::Operand;
-use crate::primitive::{Primitive, apply};
+use crate::primitive::apply_binary;
 use crate::tensor::Tensor;
 use tensor_core::op::BinaryOp;
 use tensor_core::{Backend, Error, Result};
@@ -40,7 +40,7 @@ pub(crate) fn try_binary<B: Backend>(op: BinaryOp, a: Operand<'_, B>, b: Operand
     if a.tensor().is_none() && b.tensor().is_none() {
         return Err(Error::value(op.name(), "at least one tensor", "two scalars"));
     }
-    apply(Primitive::Binary(op), &[a, b])
+    apply_binary(op, &a, &b)
 }
 
 #[track_caller]

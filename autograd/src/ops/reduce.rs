@@ -21,7 +21,7 @@ impl<B: Backend> Tensor<B> {
     }
 
     fn try_sum(&self, axes: &[isize], keepdim: bool) -> Result<Self> {
-        apply1(Primitive::Sum(self.reduction(axes, keepdim, "sum")?), self)
+        apply1(Primitive::Sum(Box::new(self.reduction(axes, keepdim, "sum")?)), self)
     }
 
     /// The sum of all elements; integers and bools give `I64`.
@@ -148,7 +148,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn prod_dims(&self, axes: &[isize], keepdim: bool) -> Self {
-        ok(self.reduction(axes, keepdim, "prod").and_then(|to| apply1(Primitive::Prod(to), self)))
+        ok(self.reduction(axes, keepdim, "prod").and_then(|to| apply1(Primitive::Prod(Box::new(to)), self)))
     }
 
     /// The largest element; NaN if there is one. Gradient: shared evenly by all that are largest.
@@ -260,7 +260,7 @@ impl<B: Backend> Tensor<B> {
 
     fn try_extreme(&self, op: ReduceOp, axes: &[isize], keepdim: bool, name: &'static str) -> Result<Self> {
         let to = self.reduction(axes, keepdim, name)?;
-        apply1(Primitive::Extreme(op, to), self).map_err(|error| error.named(name))
+        apply1(Primitive::Extreme(op, Box::new(to)), self).map_err(|error| error.named(name))
     }
 
     fn extreme_dim(&self, op: ReduceOp, axis: isize, keepdim: bool) -> Result<(Self, Self)> {
@@ -672,7 +672,7 @@ impl<B: Backend> Tensor<B> {
             return Ok((self.clone(), indices));
         }
         // Sorting is picking by the indices, and its gradient is that of picking.
-        let primitive = Primitive::Gather(axis, index, array.shape().clone());
+        let primitive = Primitive::Gather(axis, Box::new((index, array.shape().clone())));
         let values = record(primitive, &[Operand::Ref(self)], &[Value::Array(array)], values);
         Ok((values, indices))
     }

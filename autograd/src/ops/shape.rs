@@ -11,7 +11,7 @@ use tensor_core::{Backend, Dims, Error, Result, Scalar, Shape};
 impl<B: Backend> Tensor<B> {
     pub(crate) fn try_viewed(&self, op: ViewOp) -> Result<Self> {
         let shape = self.checked_shape();
-        apply1(Primitive::View(op, shape), self)
+        apply1(Primitive::View(Box::new((op, shape))), self)
     }
 
     #[track_caller]
@@ -490,7 +490,7 @@ impl<B: Backend> Tensor<B> {
         }
         // The same shape: a view for the graph, a copy for the values.
         let dense = ok(self.array().contiguous());
-        let primitive = Primitive::View(ViewOp::Reshape(dense.shape().clone()), dense.shape().clone());
+        let primitive = Primitive::View(Box::new((ViewOp::Reshape(dense.shape().clone()), dense.shape().clone())));
         crate::primitive::record(primitive, &[Operand::Ref(self)], &[Operand::Ref(self).value()], dense)
     }
 

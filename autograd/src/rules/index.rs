@@ -3,14 +3,15 @@
 use super::{Jvp, Needs, Row};
 use crate::primitive::{Primitive, ViewOp};
 use crate::tensor::Tensor;
-use tensor_core::{Backend, ScatterOp};
+use tensor_core::{Array, Backend, ScatterOp};
 
 pub(super) fn gather<K: Backend>() -> Row<K> {
     Row {
         needs: Needs::NOTHING,
         vjp: |k, g, _| {
-            let Primitive::Gather(axis, index, shape) = k.primitive else { unreachable!("this is gather's row") };
-            let index = Tensor::from_array(index.clone());
+            let Primitive::Gather(axis, from) = k.primitive else { unreachable!("this is gather's row") };
+            let (index, shape) = &**from;
+            let index = Tensor::from_array(Array::clone(index));
             Tensor::zeros_of(&g.device(), shape, g.dtype()).scatter_add(*axis, &index, g)
         },
         jvp: Jvp::Linear,
@@ -24,7 +25,7 @@ pub(super) fn scatter<K: Backend>(op: ScatterOp) -> Row<K> {
             needs: Needs::NOTHING,
             vjp: |k, g, i| {
                 let Primitive::Scatter(_, axis, index) = k.primitive else { unreachable!("this is scatter's row") };
-                let index = Tensor::from_array(index.clone());
+                let index = Tensor::from_array(Array::clone(index));
                 if i == 0 { g.scatter(*axis, &index, &g.zeros_like()) } else { g.gather(*axis, &index) }
             },
             jvp: Jvp::Linear,
@@ -33,7 +34,7 @@ pub(super) fn scatter<K: Backend>(op: ScatterOp) -> Row<K> {
             needs: Needs::NOTHING,
             vjp: |k, g, i| {
                 let Primitive::Scatter(_, axis, index) = k.primitive else { unreachable!("this is scatter's row") };
-                if i == 0 { g.clone() } else { g.gather(*axis, &Tensor::from_array(index.clone())) }
+                if i == 0 { g.clone() } else { g.gather(*axis, &Tensor::from_array(Array::clone(index))) }
             },
             jvp: Jvp::Linear,
         },
@@ -45,10 +46,9 @@ pub(super) fn index_select<K: Backend>() -> Row<K> {
     Row {
         needs: Needs::NOTHING,
         vjp: |k, g, _| {
-            let Primitive::IndexSelect(axis, index, shape) = k.primitive else {
-                unreachable!("this is index_select's row")
-            };
-            let index = Tensor::from_array(index.clone());
+            let Primitive::IndexSelect(axis, from) = k.primitive else { unreachable!("this is index_select's row") };
+            let (index, shape) = &**from;
+            let index = Tensor::from_array(Array::clone(index));
             Tensor::zeros_of(&g.device(), shape, g.dtype()).index_add(*axis, &index, g)
         },
         jvp: Jvp::Linear,
@@ -63,7 +63,7 @@ pub(super) fn index_scatter<K: Backend>(op: ScatterOp) -> Row<K> {
                 let Primitive::IndexScatter(_, axis, index) = k.primitive else {
                     unreachable!("this is index_copy's row")
                 };
-                let index = Tensor::from_array(index.clone());
+                let index = Tensor::from_array(Array::clone(index));
                 let picked = g.index_select(*axis, &index);
                 if i == 0 { g.index_copy(*axis, &index, &picked.zeros_like()) } else { picked }
             },
@@ -75,7 +75,7 @@ pub(super) fn index_scatter<K: Backend>(op: ScatterOp) -> Row<K> {
                 let Primitive::IndexScatter(_, axis, index) = k.primitive else {
                     unreachable!("this is index_add's row")
                 };
-                if i == 0 { g.clone() } else { g.index_select(*axis, &Tensor::from_array(index.clone())) }
+                if i == 0 { g.clone() } else { g.index_select(*axis, &Tensor::from_array(Array::clone(index))) }
             },
             jvp: Jvp::Linear,
         },

@@ -37,7 +37,8 @@ pub(super) fn view<K: Backend>() -> Row<K> {
     Row {
         needs: Needs::NOTHING,
         vjp: |k, g, _| {
-            let Primitive::View(op, shape) = k.primitive else { unreachable!("this is the views' row") };
+            let Primitive::View(view) = k.primitive else { unreachable!("this is the views' row") };
+            let (op, shape) = &**view;
             match op {
                 ViewOp::Reshape(_) => g.reshape_to(shape),
                 ViewOp::Permute(order) => {

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "tests of several crates include this, and none uses all of it")]
 
+pub mod engine;
 pub mod special;
 pub mod table;
 pub mod transforms;
@@ -81,6 +82,9 @@ macro_rules! gradient_suite {
                 scans softmaxes matrix_products views picking placing joining choosing integers_carry_no_gradient;
             special: ties steps_and_kinks infinite_slopes powers extremes_and_nan norms zeros_in_products
                 duplicate_indices untaken_branches remainders broadcasting;
+            engine: leaves what_backward_refuses accumulation freed_graphs gradients_given_back higher_orders diamonds hooks
+                retained_gradients modes detached updates_in_place custom_functions deep_chains deep_chains_of_matrices
+                threads determinism drawings;
             transforms: gradients_of_functions vector_products forward_mode jacobians_agree hessians nesting captured_tensors
                 custom_functions_in_forward_mode transforms_refuse_misuse checks_find_mistakes checks_refuse_misuse;
         }

@@ -45,8 +45,10 @@ impl<B: Backend> Operand<'_, B> {
     }
 
     /// The value if it is the same for every element, converted to `dtype`.
+    #[inline]
     fn constant(&self, dtype: DType) -> Option<Scalar> {
         match self {
+            Self::Array(array) if array.dtype() == dtype => array.constant(),
             Self::Array(array) => array.constant().map(|value| value.cast(dtype)),
             Self::Scalar(value) => Some(value.cast(dtype)),
         }
@@ -54,6 +56,7 @@ impl<B: Backend> Operand<'_, B> {
 }
 
 /// The dtype that operands meet in.
+#[inline]
 fn common_dtype<B: Backend>(operands: &[Operand<'_, B>]) -> DType {
     // By far the most common cases need no lists.
     match operands {
@@ -237,10 +240,12 @@ impl<B: Backend> Array<B> {
         if let (Some(Scalar::Float(x)), Some(Scalar::Float(y))) = (a.constant(dtype), b.constant(dtype))
             && a.rank() == 0
             && b.rank() == 0
-            && op != BinaryOp::Pow
             && wide.is_none()
         {
-            let value = rounded((op.row().float)(x, y), dtype);
+            let value = match (op, &b) {
+                (BinaryOp::Pow, Operand::Scalar(_)) => pow_of_constants(x, y, dtype),
+                _ => rounded((op.row().float)(x, y), dtype),
+            };
             let backend = match (&a, &b) {
                 (Operand::Array(x), Operand::Array(y)) => {
                     x.same_device(y, row.name)?;
@@ -407,21 +412,45 @@ impl<B: Backend> Array<B> {
     }
 }
 
+/// A power of a float that the host knows, by the ways of [`Array::pow_special`].
+fn pow_of_constants(base: f64, exponent: f64, dtype: DType) -> Scalar {
+    let (square, cube) = (2.0, 3.0);
+    let unary = |op: UnaryOp| rounded((op.row().float)(base), dtype);
+    match exponent {
+        1.0 => rounded(base, dtype),
+        e if e == square => unary(UnaryOp::Square),
+        e if e == cube => rounded(Scalar::Float(base * base).cast(dtype.compute()).as_f64() * base, dtype),
+        0.5 => unary(UnaryOp::Sqrt),
+        -0.5 => unary(UnaryOp::Rsqrt),
+        -1.0 => unary(UnaryOp::Reciprocal),
+        e => rounded((BinaryOp::Pow.row().float)(base, e), dtype),
+    }
+}
+
 /// A float result as a kernel would store it: rounded to the dtype it is computed in, then to the dtype.
+#[inline]
 fn rounded(value: f64, dtype: DType) -> Scalar {
-    Scalar::Float(value).cast(dtype.compute()).cast(dtype)
+    match dtype {
+        DType::F64 => Scalar::Float(value),
+        DType::F32 => Scalar::Float(f64::from(value as f32)),
+        _ => Scalar::Float(value).cast(dtype.compute()).cast(dtype),
+    }
 }
 
 /// The dtype to compute arithmetic of a storage type and a scalar in where the storage type cannot hold the scalar: a small
 /// f16 times 65536 is an f16, though 65536 itself is not.
+#[inline]
 fn wide_dtype<B: Backend>(op: BinaryOp, a: &Operand<'_, B>, b: &Operand<'_, B>, dtype: DType) -> Option<DType> {
     let wide = dtype.compute();
+    if wide == dtype {
+        return None;
+    }
     let loses = |operand: &Operand<'_, B>| match *operand {
         Operand::Scalar(value) => value.cast(dtype) != value.cast(wide),
         Operand::Array(_) => false,
     };
     let arithmetic = matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div);
-    (wide != dtype && arithmetic && (loses(a) || loses(b))).then_some(wide)
+    (arithmetic && (loses(a) || loses(b))).then_some(wide)
 }
 
 /// What addition, multiplication and comparison of size mean for bools.
