@@ -108,7 +108,7 @@ impl Backend for Cpu {
     }
 
     fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        crate::scan::scan(self.level, op, axis, &input, out);
+        crate::scan::scan(op, axis, &input, out);
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl Backend for Cpu {
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        crate::gather::gather(self.level, axis, &input, &index, out);
+        crate::gather::gather(axis, &input, &index, out);
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Backend for Cpu {
         src: View<'_, Self>,
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        crate::scatter::scatter(self.level, op, axis, &index, &src, out);
+        crate::scatter::scatter(op, axis, &index, &src, out);
         Ok(())
     }
 

@@ -4,7 +4,6 @@ use crate::Cpu;
 use crate::number::for_size;
 use crate::parallel::{GRAIN, for_each_range};
 use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
-use crate::vecmath::{Isa, Level, Task};
 use std::ops::Range;
 use tensor_core::{View, ViewMut};
 
@@ -12,17 +11,11 @@ use tensor_core::{View, ViewMut};
 ///
 /// # Panics
 /// If an index lies outside of the input's axis, which the core has checked.
-pub(crate) fn gather(
-    level: Level,
-    axis: usize,
-    input: &View<'_, Cpu>,
-    index: &View<'_, Cpu>,
-    mut out: ViewMut<'_, Cpu>,
-) {
+pub(crate) fn gather(axis: usize, input: &View<'_, Cpu>, index: &View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
     if out.layout.numel() == 0 {
         return;
     }
-    for_size!(input.dtype, T => run::<T>(level, axis, input, index, &mut out));
+    for_size!(input.dtype, T => run::<T>(axis, input, index, &mut out));
 }
 
 /// Whether an index picks whole slices: it is the same at all positions but along `axis`.
@@ -48,13 +41,7 @@ impl Picked {
     }
 }
 
-fn run<T: Copy + Send + Sync>(
-    level: Level,
-    axis: usize,
-    input: &View<'_, Cpu>,
-    index: &View<'_, Cpu>,
-    out: &mut ViewMut<'_, Cpu>,
-) {
+fn run<T: Copy + Send + Sync>(axis: usize, input: &View<'_, Cpu>, index: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
     let picked = Picked { size: input.layout.dims()[axis], step: input.layout.strides()[axis] };
     let dims = out.layout.dims();
     let (from, at, to) = (Source::<T>::new(input), Source::<i64>::new(index), Target::<T>::new(out));
@@ -66,9 +53,9 @@ fn run<T: Copy + Send + Sync>(
         merge(&mut before);
         merge(&mut slice);
         let elements = count(&slice);
-        let work = Slices { picked, along, before: &before, slice: &slice, from, at, to, units: 0..0 };
+        let work = Slices { picked, along, before: &before, slice: &slice, from, at, to };
         for_each_range(count(&before) * along.size, (GRAIN / 4 / elements).max(1), |units| {
-            level.run(Slices { units, ..work });
+            work.run(units);
         });
         return;
     }
@@ -107,23 +94,19 @@ struct Slices<'a, T> {
     from: Source<T>,
     at: Source<i64>,
     to: Target<T>,
-    units: Range<usize>,
 }
 
 /// How many slices ahead memory is asked for.
 const AHEAD: usize = 8;
 
-impl<T: Copy + Send + Sync> Task for Slices<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let mut walk = Walk::from(self.before, self.units.start / self.along.size);
-        let mut i = self.units.start % self.along.size;
+impl<T: Copy + Send + Sync> Slices<'_, T> {
+    fn run(&self, units: Range<usize>) {
+        let mut walk = Walk::from(self.before, units.start / self.along.size);
+        let mut i = units.start % self.along.size;
         let elements = count(self.slice);
         // SAFETY: an element of the index.
         let index = |i: usize| unsafe { self.at.at(i as isize * self.along.steps[0]).read() };
-        for _ in self.units {
+        for _ in units {
             let [input, out] = walk.offsets;
             let input = input + self.picked.offset(index(i));
             let out = out + i as isize * self.along.steps[1];

@@ -1,6 +1,6 @@
 //! Elements as kernels see them, and the types they are computed in.
 
-use crate::vecmath::Real;
+use crate::vecmath::{Level, Real, convert};
 use tensor_core::{bf16, f16};
 
 /// A bool as it lies in memory: any byte but 0 is true. Kernels write 0 and 1.
@@ -16,6 +16,58 @@ pub(crate) trait Number: Copy + Default + Send + Sync + 'static {
     fn widen(self) -> Self::Wide;
     /// The nearest element; exact for what [`widen`](Self::widen) gave.
     fn narrow(wide: Self::Wide) -> Self;
+    /// Whether an element is what it is computed in.
+    const IS_WIDE: bool = false;
+
+    /// [`widen`](Self::widen) for as many elements as both slices have.
+    #[inline]
+    fn widen_all(_level: Level, from: &[Self], to: &mut [Self::Wide]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.widen();
+        }
+    }
+
+    /// [`narrow`](Self::narrow) for as many values as both slices have.
+    #[inline]
+    fn narrow_all(_level: Level, from: &[Self::Wide], to: &mut [Self]) {
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = Self::narrow(from);
+        }
+    }
+
+    /// Widens elements that lie `step` apart.
+    ///
+    /// # Safety
+    /// All elements `from[i * step]` for `i < to.len()` may be read, and nobody writes them.
+    #[inline]
+    unsafe fn widen_from(level: Level, from: *const Self, step: isize, to: &mut [Self::Wide]) {
+        if step == 1 {
+            // SAFETY: the caller's promise for neighbours.
+            Self::widen_all(level, unsafe { std::slice::from_raw_parts(from, to.len()) }, to);
+            return;
+        }
+        for (i, to) in to.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *to = unsafe { from.offset(i as isize * step).read() }.widen();
+        }
+    }
+
+    /// Narrows to places that lie `step` apart.
+    ///
+    /// # Safety
+    /// All elements `to[i * step]` for `i < from.len()` may be written, and nobody else accesses them.
+    #[inline]
+    unsafe fn narrow_to(level: Level, from: &[Self::Wide], to: *mut Self, step: isize) {
+        if step == 1 {
+            // SAFETY: the caller's promise for neighbours.
+            Self::narrow_all(level, from, unsafe { std::slice::from_raw_parts_mut(to, from.len()) });
+            return;
+        }
+        for (i, &from) in from.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { to.offset(i as isize * step).write(Self::narrow(from)) };
+        }
+    }
 }
 
 /// What elements are computed in.
@@ -28,6 +80,9 @@ pub(crate) trait Wide: Number<Wide = Self> + PartialOrd {
     type Sum: Total;
     fn to_sum(self) -> Self::Sum;
     fn from_sum(sum: Self::Sum) -> Self;
+    /// Whether the instruction sets beyond the baseline speed it up so much that kernels are compiled for them. (The
+    /// baseline does well with what memory is the limit for.)
+    const GAINS: bool;
     /// Whether it is NaN.
     fn is_nan(self) -> bool;
 }
@@ -59,9 +114,10 @@ impl Number for Truth {
 }
 
 macro_rules! int {
-    ($($t:ty)*) => {$(
+    ($($t:ty: $gains:literal),*) => {$(
         impl Number for $t {
             type Wide = Self;
+            const IS_WIDE: bool = true;
             #[inline(always)]
             fn widen(self) -> Self {
                 self
@@ -73,6 +129,7 @@ macro_rules! int {
         }
         impl Wide for $t {
             const IS_FLOAT: bool = false;
+            const GAINS: bool = $gains;
             const LOWEST: Self = Self::MIN;
             const HIGHEST: Self = Self::MAX;
             type Sum = Self;
@@ -115,12 +172,13 @@ macro_rules! int {
         }
     )*};
 }
-int!(u8 i8 i16 i32 i64);
+int!(u8: false, i8: false, i16: false, i32: true, i64: true);
 
 macro_rules! float {
     ($($t:ident: $from_sum:expr),*) => {$(
         impl Number for $t {
             type Wide = Self;
+            const IS_WIDE: bool = true;
             #[inline(always)]
             fn widen(self) -> Self {
                 self
@@ -132,6 +190,7 @@ macro_rules! float {
         }
         impl Wide for $t {
             const IS_FLOAT: bool = true;
+            const GAINS: bool = true;
             const LOWEST: Self = Self::NEG_INFINITY;
             const HIGHEST: Self = Self::INFINITY;
             type Sum = f64;
@@ -209,6 +268,14 @@ impl Number for f16 {
         let half = if bits >= 143 << 23 { special } else { half };
         Self::from_bits((half | sign >> 16) as u16)
     }
+    #[inline]
+    fn widen_all(level: Level, from: &[Self], to: &mut [f32]) {
+        convert::f16_to_f32(level, from, to);
+    }
+    #[inline]
+    fn narrow_all(level: Level, from: &[f32], to: &mut [Self]) {
+        convert::f32_to_f16(level, from, to);
+    }
 }
 
 impl Number for bf16 {
@@ -222,6 +289,14 @@ impl Number for bf16 {
         let bits = wide.to_bits();
         let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
         Self::from_bits((if wide.is_nan() { bits >> 16 | 0x40 } else { rounded }) as u16)
+    }
+    #[inline]
+    fn widen_all(level: Level, from: &[Self], to: &mut [f32]) {
+        convert::bf16_to_f32(level, from, to);
+    }
+    #[inline]
+    fn narrow_all(level: Level, from: &[f32], to: &mut [Self]) {
+        convert::f32_to_bf16(level, from, to);
     }
 }
 

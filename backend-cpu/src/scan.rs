@@ -4,7 +4,6 @@ use crate::Cpu;
 use crate::number::{Number, Total, Wide, for_number};
 use crate::parallel::{GRAIN, for_each_range};
 use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
-use crate::vecmath::{Isa, Level, Task};
 use std::ops::Range;
 use tensor_core::{ScanOp, View, ViewMut};
 
@@ -14,17 +13,17 @@ type SumOf<T> = <<T as Number>::Wide as Wide>::Sum;
 const WIDTH: usize = 256;
 
 /// See [`Backend::scan`](tensor_core::Backend::scan).
-pub(crate) fn scan(level: Level, op: ScanOp, axis: usize, input: &View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
+pub(crate) fn scan(op: ScanOp, axis: usize, input: &View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
     if out.layout.numel() == 0 {
         return;
     }
     for_number!(input.dtype, T => match op {
-        ScanOp::Sum => run::<T, false>(level, axis, input, &mut out),
-        ScanOp::Prod => run::<T, true>(level, axis, input, &mut out),
+        ScanOp::Sum => run::<T, false>(axis, input, &mut out),
+        ScanOp::Prod => run::<T, true>(axis, input, &mut out),
     });
 }
 
-fn run<T: Number, const PRODUCT: bool>(level: Level, axis: usize, input: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
+fn run<T: Number, const PRODUCT: bool>(axis: usize, input: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
     let (dims, steps) = (input.layout.dims(), [input.layout.strides(), out.layout.strides()]);
     let along = Axis { size: dims[axis], steps: steps.map(|steps| steps[axis]) };
     let mut lines: Axes<2> = axes_of(dims, steps, |number| number != axis);
@@ -38,7 +37,7 @@ fn run<T: Number, const PRODUCT: bool>(level: Level, axis: usize, input: &View<'
             let blocks = inner.size.div_ceil(WIDTH);
             let cost = along.size * inner.size.min(WIDTH);
             for_each_range(count(&lines) * blocks, (GRAIN / cost).max(1), |units| {
-                level.run(Blocks::<T, PRODUCT> { along, inner, outer: &lines, source, target, units });
+                Blocks::<T, PRODUCT> { along, inner, outer: &lines, source, target, units }.run();
             });
         }
         _ if count(&lines) == 1 && along.size >= 4 * GRAIN && one_long_line::<T, PRODUCT>(along, source, target) => {}
@@ -137,11 +136,8 @@ struct Blocks<'a, T, const PRODUCT: bool> {
     units: Range<usize>,
 }
 
-impl<T: Number, const PRODUCT: bool> Task for Blocks<'_, T, PRODUCT> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
+impl<T: Number, const PRODUCT: bool> Blocks<'_, T, PRODUCT> {
+    fn run(self) {
         let blocks = self.inner.size.div_ceil(WIDTH);
         let mut totals = [unit::<T, PRODUCT>(); WIDTH];
         for unit_number in self.units {

@@ -7,7 +7,6 @@ use crate::gather::picks_slices;
 use crate::number::{Number, Total, Wide, for_number};
 use crate::parallel::{GRAIN, for_each_range};
 use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
-use crate::vecmath::{Isa, Level, Task};
 use std::ops::Range;
 use tensor_core::{ScatterOp, View, ViewMut};
 
@@ -16,7 +15,6 @@ use tensor_core::{ScatterOp, View, ViewMut};
 /// # Panics
 /// If an index lies outside of the output's axis, which the core has checked.
 pub(crate) fn scatter(
-    level: Level,
     op: ScatterOp,
     axis: usize,
     index: &View<'_, Cpu>,
@@ -27,11 +25,11 @@ pub(crate) fn scatter(
         return;
     }
     for_number!(src.dtype, T => match op {
-        ScatterOp::Set => run::<T, Set>(level, axis, index, src, &mut out),
-        ScatterOp::Add => run::<T, Add>(level, axis, index, src, &mut out),
-        ScatterOp::Mul => run::<T, Mul>(level, axis, index, src, &mut out),
-        ScatterOp::Max => run::<T, Extremum<true>>(level, axis, index, src, &mut out),
-        ScatterOp::Min => run::<T, Extremum<false>>(level, axis, index, src, &mut out),
+        ScatterOp::Set => run::<T, Set>(axis, index, src, &mut out),
+        ScatterOp::Add => run::<T, Add>(axis, index, src, &mut out),
+        ScatterOp::Mul => run::<T, Mul>(axis, index, src, &mut out),
+        ScatterOp::Max => run::<T, Extremum<true>>(axis, index, src, &mut out),
+        ScatterOp::Min => run::<T, Extremum<false>>(axis, index, src, &mut out),
     });
 }
 
@@ -92,13 +90,7 @@ impl Place {
     }
 }
 
-fn run<T: Number, M: Meet>(
-    level: Level,
-    axis: usize,
-    index: &View<'_, Cpu>,
-    src: &View<'_, Cpu>,
-    out: &mut ViewMut<'_, Cpu>,
-) {
+fn run<T: Number, M: Meet>(axis: usize, index: &View<'_, Cpu>, src: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
     let place = Place { size: out.layout.dims()[axis], step: out.layout.strides()[axis] };
     let dims = src.layout.dims();
     let along = Axis { size: dims[axis], steps: [index.layout.strides()[axis], src.layout.strides()[axis]] };
@@ -130,21 +122,21 @@ fn run<T: Number, M: Meet>(
     let total = outer * inner.size * along.size;
     let threads = rayon::current_num_threads();
     if total < GRAIN || threads == 1 {
-        level.run(Run::<T, M>::new(Scatter { columns: 0..inner.size, units: 0..outer, ..work }));
+        Scatter { columns: 0..inner.size, units: 0..outer, ..work }.run::<M>();
     } else if outer >= threads {
         for_each_range(outer, (GRAIN / (inner.size * along.size)).max(1), |units| {
-            level.run(Run::<T, M>::new(Scatter { columns: 0..inner.size, units, ..work.clone() }));
+            Scatter { columns: 0..inner.size, units, ..work.clone() }.run::<M>();
         });
     } else if inner.size >= 64 * threads || !picks_slices(axis, index) && inner.size >= threads {
         // Each thread takes some columns of all sources; a whole cache line of them, so that no two write into one.
         let width = inner.size.div_ceil(threads).next_multiple_of(if inner.size >= 64 * threads { 64 } else { 1 });
         for_each_range(inner.size, width, |columns| {
-            level.run(Run::<T, M>::new(Scatter { columns, units: 0..outer, ..work.clone() }));
+            Scatter { columns, units: 0..outer, ..work.clone() }.run::<M>();
         });
     } else {
         // Each thread looks at all indices and takes those that point into its part of the output.
         for_each_range(place.size, place.size.div_ceil(threads), |places| {
-            level.run(Run::<T, M>::new(Scatter { columns: 0..inner.size, units: 0..outer, places, ..work.clone() }));
+            Scatter { columns: 0..inner.size, units: 0..outer, places, ..work.clone() }.run::<M>();
         });
     }
 }
@@ -167,23 +159,9 @@ struct Scatter<'a, T> {
     units: Range<usize>,
 }
 
-struct Run<'a, T, M> {
-    work: Scatter<'a, T>,
-    meet: std::marker::PhantomData<M>,
-}
-
-impl<'a, T, M> Run<'a, T, M> {
-    fn new(work: Scatter<'a, T>) -> Self {
-        Self { work, meet: std::marker::PhantomData }
-    }
-}
-
-impl<T: Number, M: Meet> Task for Run<'_, T, M> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let Scatter { place, along, inner, lines, at, from, to, columns, places, units } = self.work;
+impl<T: Number> Scatter<'_, T> {
+    fn run<M: Meet>(self) {
+        let Scatter { place, along, inner, lines, at, from, to, columns, places, units } = self;
         let mut walk = Walk::from(lines, units.start);
         for _ in units {
             let starts = [0, 1, 2].map(|tensor| walk.offsets[tensor] + columns.start as isize * inner.steps[tensor]);

@@ -60,6 +60,26 @@ impl<T> Source<T> {
     }
 }
 
+impl Source<u8> {
+    /// The first byte of a view's first element of type `T`.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub(crate) fn bytes<T>(view: &View<'_, Cpu>) -> Self {
+        Self(Source::<T>::new(view).at(0).cast())
+    }
+}
+
+impl Target<u8> {
+    /// The first byte of a view's first element.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub(crate) fn bytes(view: &mut ViewMut<'_, Cpu>) -> Self {
+        crate::number::for_size!(view.dtype, T => Self(Target::<T>::new(view).at(0).cast()))
+    }
+}
+
 impl<T> Target<T> {
     /// The first element of a view.
     ///

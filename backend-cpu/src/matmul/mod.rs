@@ -1,15 +1,19 @@
 //! Matrix products.
 
-mod simple;
+mod blocked;
+mod pack;
+mod vector;
 
 use crate::number::{Number, Truth, for_number};
 use crate::parallel::for_each_range;
 use crate::strided::{Axes, Source, Target, Walk, axes_of, count, merge};
 use crate::vecmath::Level;
 use crate::{Buffer, Cpu};
-use simple::product;
+use blocked::product;
+use pack::Matrix;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tensor_core::{Backend, Error, ErrorKind, Result, View, ViewMut, bf16, f16};
+use vector::Factor;
 
 /// Multiplications from which on a second thread is worth waking.
 const PARALLEL: usize = 1 << 20;
@@ -24,11 +28,6 @@ pub(crate) fn matmul(cpu: &Cpu, a: &View<'_, Cpu>, b: &View<'_, Cpu>, mut out: V
         let bytes = out.layout.numel() * size_of::<f32>();
         Error::new(ErrorKind::OutOfMemory { device: cpu.label().into_owned(), bytes })
     })
-}
-
-/// What products are made of and added up in.
-trait Factor: Number {
-    fn plus_product(self, a: Self, b: Self) -> Self;
 }
 
 /// An element of a matrix.
@@ -107,39 +106,16 @@ impl Operand for Truth {
     }
 }
 
-/// An operand: its first element, and the steps from row to row and from column to column.
-#[derive(Debug)]
-struct Matrix<T> {
-    first: Source<T>,
-    row_step: isize,
-    column_step: isize,
-}
-
-impl<T> Clone for Matrix<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Matrix<T> {}
-
 /// One product: `out` has `m` rows of `n` neighbours, `a` m rows of k, `b` k rows of n.
-struct Product<T: Operand> {
-    a: Matrix<T>,
-    b: Matrix<T>,
-    out: Target<T::Factor>,
+#[derive(Clone, Copy)]
+struct Product<F> {
+    a: Matrix<F>,
+    b: Matrix<F>,
+    out: Target<F>,
     m: usize,
     n: usize,
     k: usize,
 }
-
-impl<T: Operand> Clone for Product<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T: Operand> Copy for Product<T> {}
 
 /// All products of a batch; `None` if there is no memory.
 fn run<T: Operand>(level: Level, a: &View<'_, Cpu>, b: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) -> Option<()> {
@@ -176,10 +152,9 @@ fn products<T: Operand>(
     [m, n, k]: [usize; 3],
 ) -> Option<()> {
     let one = |[at_a, at_b, at_out]: [isize; 3], threads: usize| {
-        let matrix = |first, [row_step, column_step]: [isize; 2]| Matrix { first, row_step, column_step };
         let mut work = Product {
-            a: matrix(Source::from_ptr(a.at(at_a)), a_steps),
-            b: matrix(Source::from_ptr(b.at(at_b)), b_steps),
+            a: Matrix::new(a.at(at_a), a_steps),
+            b: Matrix::new(b.at(at_b), b_steps),
             out: Target::from_ptr(out.at(at_out).cast::<T::Factor>()),
             m,
             n,
@@ -201,7 +176,7 @@ fn products<T: Operand>(
             unsafe {
                 let sums = std::slice::from_raw_parts(work.out.at(range.start as isize).cast_const(), range.len());
                 let out = std::slice::from_raw_parts_mut(out.at(range.start as isize), range.len());
-                simple::round::<T>(sums, out);
+                round::<T>(sums, out);
             }
         });
         Some(())
@@ -229,21 +204,9 @@ fn products<T: Operand>(
     Some(())
 }
 
-macro_rules! factor {
-    ($($t:ty: $a:ident, $b:ident, $sum:ident => $value:expr;)*) => {$(
-        impl Factor for $t {
-            #[inline(always)]
-            fn plus_product(self, $a: Self, $b: Self) -> Self {
-                let $sum = self;
-                $value
-            }
-        }
-    )*};
+/// Converts sums to elements.
+fn round<T: Operand>(sums: &[T::Factor], out: &mut [T]) {
+    for (out, &sum) in out.iter_mut().zip(sums) {
+        *out = T::from_factor(sum);
+    }
 }
-factor!(
-    f32: a, b, sum => sum + a * b;
-    f64: a, b, sum => sum + a * b;
-    i16: a, b, sum => sum.wrapping_add(a.wrapping_mul(b));
-    i32: a, b, sum => sum.wrapping_add(a.wrapping_mul(b));
-    i64: a, b, sum => sum.wrapping_add(a.wrapping_mul(b));
-);

@@ -1,12 +1,11 @@
 //! Where the largest or smallest value stands.
 
-use super::collect;
-use super::fold::{Extremum, Fold, wins};
+use super::fold::{Extremum, merge_all, wins};
 use crate::Cpu;
 use crate::number::{Number, Wide};
 use crate::parallel::{GRAIN, for_each_range};
 use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
-use crate::vecmath::{Isa, Level, Task};
+use crate::vecmath::{Baseline, Isa, Level, Task};
 use std::ops::Range;
 use tensor_core::{View, ViewMut};
 
@@ -55,11 +54,9 @@ pub(super) fn run<T: Number, const MAX: bool>(
     let mut bests =
         if segments > 1 { vec![(T::Wide::default(), 0); count(outer) * segments * inner.size] } else { Vec::new() };
     let partial = Target::from_ptr(bests.as_mut_ptr());
-    let work = Args::<T, MAX> { along, inner, outer, source, target, partial, segment, units: 0..0 };
+    let work = Args::<T, MAX> { level, along, inner, outer, source, target, partial, segment };
     let cost = width * along.size.min(segment);
-    for_each_range(units * segments, (GRAIN / cost).max(1), |units| {
-        level.run(Args { units, ..work });
-    });
+    for_each_range(units * segments, (GRAIN / cost).max(1), |units| work.run(units));
     if segments > 1 {
         let mut walk = Walk::from(outer, 0);
         for bests in bests.chunks(segments * inner.size) {
@@ -77,8 +74,9 @@ pub(super) fn run<T: Number, const MAX: bool>(
     }
 }
 
-/// Some units of work: unit `(place * blocks + block) * segments + segment`.
+/// The work, in units `(place * blocks + block) * segments + segment`.
 struct Args<'a, T: Number, const MAX: bool> {
+    level: Level,
     along: Axis<1>,
     inner: Axis<2>,
     outer: &'a [Axis<2>],
@@ -87,18 +85,14 @@ struct Args<'a, T: Number, const MAX: bool> {
     partial: Target<Best<T::Wide>>,
     /// The length of a segment.
     segment: usize,
-    units: Range<usize>,
 }
 
-impl<T: Number, const MAX: bool> Task for Args<'_, T, MAX> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
+impl<T: Number, const MAX: bool> Args<'_, T, MAX> {
+    fn run(&self, units: Range<usize>) {
         let segments = self.along.size.div_ceil(self.segment);
         let blocks = self.inner.size.div_ceil(WIDTH);
         let mut bests = [(T::Wide::default(), 0); WIDTH];
-        for unit in self.units.clone() {
+        for unit in units {
             let (unit, segment) = (unit / segments, unit % segments);
             let (place, block) = (unit / blocks, unit % blocks);
             let columns = block * WIDTH..((block + 1) * WIDTH).min(self.inner.size);
@@ -113,9 +107,16 @@ impl<T: Number, const MAX: bool> Task for Args<'_, T, MAX> {
             // steps along both are elements of the input.
             unsafe {
                 if self.inner.size == 1 {
-                    bests[0] = line::<T, MAX>(from, self.along.steps[0], range.len());
+                    bests[0] = line::<T, MAX>(self.level, from, self.along.steps[0], range.len());
                 } else {
-                    many_lines::<T, MAX>(from, self.inner.steps[0], self.along.steps[0], range.len(), bests);
+                    many_lines::<T, MAX>(
+                        self.level,
+                        from,
+                        self.inner.steps[0],
+                        self.along.steps[0],
+                        range.len(),
+                        bests,
+                    );
                 }
             }
             for (column, &(value, index)) in bests.iter().enumerate() {
@@ -138,48 +139,46 @@ impl<T: Number, const MAX: bool> Task for Args<'_, T, MAX> {
 ///
 /// # Safety
 /// They may be read; there is at least one.
-#[inline(always)]
-unsafe fn line<T: Number, const MAX: bool>(from: Source<T>, step: isize, length: usize) -> Best<T::Wide> {
-    if step == 1 {
-        // SAFETY: the caller's promise; nobody writes the input meanwhile.
-        let values = unsafe { std::slice::from_raw_parts(from.at(0), length) };
-        return winner::<T, MAX>(length, &mut [], |_, begin, end| &values[begin..end]);
+unsafe fn line<T: Number, const MAX: bool>(level: Level, from: Source<T>, step: isize, length: usize) -> Best<T::Wide> {
+    if step == 1 && T::IS_WIDE {
+        // SAFETY: the caller's promise, for elements that are their own values; nobody writes the input meanwhile.
+        let values = unsafe { std::slice::from_raw_parts(from.at(0).cast::<T::Wide>(), length) };
+        return winner::<T::Wide, MAX>(level, length, &mut [], |_, begin, end| &values[begin..end]);
     }
-    winner::<T, MAX>(length, &mut [T::default(); BLOCK], |tile, begin, end| {
+    winner::<T::Wide, MAX>(level, length, &mut [T::Wide::default(); BLOCK], |tile, begin, end| {
         let tile = &mut tile[..end - begin];
         // SAFETY: the caller's promise.
-        unsafe { collect(from.at(begin as isize * step), step, tile) };
+        unsafe { T::widen_from(level, from.at(begin as isize * step), step, tile) };
         tile
     })
 }
 
 /// The winner of a line, whose blocks `block` gives by their beginnings and ends; it may put them into the tile.
-#[inline(always)]
-fn winner<'a, T: Number, const MAX: bool>(
+fn winner<'a, W: Wide, const MAX: bool>(
+    level: Level,
     length: usize,
-    tile: &'a mut [T],
-    block: impl for<'b> Fn(&'b mut [T], usize, usize) -> &'b [T] + 'a,
-) -> Best<T::Wide> {
+    tile: &'a mut [W],
+    block: impl for<'b> Fn(&'b mut [W], usize, usize) -> &'b [W] + 'a,
+) -> Best<W> {
     let end = |begin: usize| length.min(begin + BLOCK);
-    let mut best = (extremum::<T, MAX>(block(tile, 0, end(0))), 0);
+    let mut best = (merge_all::<Extremum<W, MAX>>(level, block(tile, 0, end(0))), 0);
     for begin in (BLOCK..length).step_by(BLOCK) {
         if best.0.is_nan() {
             break;
         }
-        let value = extremum::<T, MAX>(block(tile, begin, end(begin)));
-        if wins::<T::Wide, MAX>(value, best.0) {
+        let value = merge_all::<Extremum<W, MAX>>(level, block(tile, begin, end(begin)));
+        if wins::<W, MAX>(value, best.0) {
             best = (value, begin);
         }
     }
-    let is_it = |value: T| if best.0.is_nan() { value.widen().is_nan() } else { value.widen() == best.0 };
     let begin = best.1;
-    (best.0, begin + find(block(tile, begin, end(begin)), is_it))
+    (best.0, begin + find(block(tile, begin, end(begin)), best.0))
 }
 
-/// The first place of a value, looked for in strides that vectors compare at once; 0 if it is nowhere.
-#[inline(always)]
-fn find<T: Copy>(values: &[T], is_it: impl Fn(T) -> bool) -> usize {
-    const STRIDE: usize = 64;
+/// The first place of a value, or of NaN, looked for in strides that vectors compare at once; 0 if it is nowhere.
+fn find<W: Wide>(values: &[W], wanted: W) -> usize {
+    const STRIDE: usize = 32;
+    let is_it = |value: W| (value == wanted) | (value.is_nan() & wanted.is_nan());
     for (number, chunk) in values.chunks(STRIDE).enumerate() {
         if chunk.iter().fold(false, |any, &value| any | is_it(value)) {
             return number * STRIDE + chunk.iter().position(|&value| is_it(value)).unwrap_or(0);
@@ -188,70 +187,42 @@ fn find<T: Copy>(values: &[T], is_it: impl Fn(T) -> bool) -> usize {
     0
 }
 
-#[inline(always)]
-fn extremum<T: Number, const MAX: bool>(values: &[T]) -> T::Wide {
-    const LANES: usize = 64;
-    type Of<T, const MAX: bool> = Extremum<T, MAX>;
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    let mut lanes = [Of::<T, MAX>::IDENTITY; LANES];
-    for chunk in chunks {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane = Of::<T, MAX>::merge(*lane, value.widen());
-        }
-    }
-    for (lane, &value) in lanes.iter_mut().zip(rest) {
-        *lane = Of::<T, MAX>::merge(*lane, value.widen());
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        let (low, high) = lanes[..2 * width].split_at_mut(width);
-        for (low, &high) in low.iter_mut().zip(&*high) {
-            *low = Of::<T, MAX>::merge(*low, high);
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
 /// The winners of `bests.len()` lines that begin `across` apart.
 ///
 /// # Safety
 /// All their elements may be read; there are at most [`WIDTH`] lines of at least one element.
-#[inline(always)]
 unsafe fn many_lines<T: Number, const MAX: bool>(
+    level: Level,
     from: Source<T>,
     across: isize,
     along: isize,
     length: usize,
     bests: &mut [Best<T::Wide>],
 ) {
-    let width = bests.len();
-    let mut tile = [T::default(); WIDTH];
-    let mut values = [T::Wide::default(); WIDTH];
-    // Narrow indices, so that as many fit into a vector as values do; they count from `base`.
-    let mut places = [0u32; WIDTH];
-    let (values, places) = (&mut values[..width], &mut places[..width]);
-    for (column, best) in bests.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *best = (unsafe { from.at(column as isize * across).read() }.widen(), 0);
-    }
+    // The longest stretch that narrow indices can number: as many of them fit into a vector as values do.
     const STRETCH: usize = u32::MAX as usize;
+    let width = bests.len();
+    let mut tile = [T::Wide::default(); WIDTH];
+    let mut values = [T::Wide::default(); WIDTH];
+    let mut places = [0u32; WIDTH];
+    let (tile, values, places) = (&mut tile[..width], &mut values[..width], &mut places[..width]);
+    // SAFETY: the caller's promise for the first element of each line.
+    unsafe { T::widen_from(level, from.at(0), across, values) };
+    bests.iter_mut().zip(&*values).for_each(|(best, &value)| *best = (value, 0));
     for base in (0..length).step_by(STRETCH) {
-        for (value, best) in values.iter_mut().zip(&*bests) {
-            *value = best.0;
-        }
         places.fill(u32::MAX);
         for i in base..length.min(base + STRETCH) {
             let first = from.at(i as isize * along);
-            let row = if across == 1 {
-                // SAFETY: the caller's promise for `width` neighbours; nobody writes the input meanwhile.
-                unsafe { std::slice::from_raw_parts(first, width) }
+            let row = if across == 1 && T::IS_WIDE {
+                // SAFETY: the caller's promise for neighbours that are their own values; nobody writes the input meanwhile.
+                unsafe { std::slice::from_raw_parts(first.cast::<T::Wide>(), width) }
             } else {
                 // SAFETY: the caller's promise.
-                unsafe { collect(first, across, &mut tile[..width]) };
-                &tile[..width]
+                unsafe { T::widen_from(level, first, across, tile) };
+                &*tile
             };
-            step::<T, MAX>(values, places, row, (i - base) as u32);
+            let step = Step::<T::Wide, MAX> { values, places, row, place: (i - base) as u32 };
+            if T::Wide::GAINS { level.run(step) } else { step.run::<Baseline>() }
         }
         for ((best, &value), &place) in bests.iter_mut().zip(&*values).zip(&*places) {
             if place != u32::MAX {
@@ -261,12 +232,23 @@ unsafe fn many_lines<T: Number, const MAX: bool>(
     }
 }
 
-#[inline(always)]
-fn step<T: Number, const MAX: bool>(values: &mut [T::Wide], places: &mut [u32], row: &[T], i: u32) {
-    for ((held, place), &new) in values.iter_mut().zip(places).zip(row) {
-        let new = new.widen();
-        let better = wins::<T::Wide, MAX>(new, *held) & !held.is_nan();
-        *held = if better { new } else { *held };
-        *place = if better { i } else { *place };
+/// Lets a row's values compete with those that are ahead.
+struct Step<'a, W, const MAX: bool> {
+    values: &'a mut [W],
+    places: &'a mut [u32],
+    row: &'a [W],
+    place: u32,
+}
+
+impl<W: Wide, const MAX: bool> Task for Step<'_, W, MAX> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for ((held, place), &new) in self.values.iter_mut().zip(self.places).zip(self.row) {
+            let better = wins::<W, MAX>(new, *held) & !held.is_nan();
+            *held = if better { new } else { *held };
+            *place = if better { self.place } else { *place };
+        }
     }
 }

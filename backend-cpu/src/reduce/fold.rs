@@ -1,12 +1,13 @@
 //! What reductions do to values: their lanes, totals and ends.
 
-use crate::number::{Number, Total as _, Wide};
+use crate::number::{Total as _, Wide};
+use crate::vecmath::{Baseline, Isa, Level, Task};
 use std::marker::PhantomData;
 
 /// A reduction. Values are merged in *lanes*, as many side by side as vectors hold; the lanes of a block then go into a
 /// *total*, which may be more exact.
-pub(super) trait Fold: 'static {
-    type Elem: Number;
+pub(crate) trait Fold: 'static {
+    type Value: Wide;
     type Lane: Copy + Send + Sync;
     type Total: Copy + Send + Sync;
     /// The lane that changes nothing.
@@ -17,30 +18,31 @@ pub(super) trait Fold: 'static {
     const DEPTH: usize;
     /// Whether values must be merged one after another.
     const IN_ORDER: bool = false;
-    fn lift(value: Self::Elem) -> Self::Lane;
+    /// Whether its loops are compiled for every instruction set.
+    const GAINS: bool;
+    fn lift(value: Self::Value) -> Self::Lane;
     fn merge(a: Self::Lane, b: Self::Lane) -> Self::Lane;
     fn take(total: Self::Total, lane: Self::Lane) -> Self::Total;
     fn join(a: Self::Total, b: Self::Total) -> Self::Total;
-    fn finish(total: Self::Total) -> Self::Elem;
+    fn finish(total: Self::Total) -> Self::Value;
 }
-
-type SumOf<T> = <<T as Number>::Wide as Wide>::Sum;
 
 /// The sum. Floats add up in f64: exact enough for f32 and shorter ones whatever the order. For f64 lanes stay short and
 /// totals keep what rounding takes, so the error is that of a few dozen additions however many there are.
-pub(super) struct Sum<T>(PhantomData<T>);
+pub(crate) struct Sum<W>(PhantomData<W>);
 
-impl<T: Number> Fold for Sum<T> {
-    type Elem = T;
-    type Lane = SumOf<T>;
-    type Total = (SumOf<T>, SumOf<T>);
-    const IDENTITY: Self::Lane = SumOf::<T>::ZERO;
-    const EMPTY: Self::Total = (SumOf::<T>::ZERO, SumOf::<T>::ZERO);
-    const DEPTH: usize = if size_of::<T>() == 8 { 16 } else { 256 };
+impl<W: Wide> Fold for Sum<W> {
+    type Value = W;
+    type Lane = W::Sum;
+    type Total = (W::Sum, W::Sum);
+    const IDENTITY: Self::Lane = W::Sum::ZERO;
+    const EMPTY: Self::Total = (W::Sum::ZERO, W::Sum::ZERO);
+    const DEPTH: usize = if size_of::<W>() == 8 { 16 } else { 256 };
+    const GAINS: bool = W::IS_FLOAT;
 
     #[inline(always)]
-    fn lift(value: T) -> Self::Lane {
-        value.widen().to_sum()
+    fn lift(value: W) -> Self::Lane {
+        value.to_sum()
     }
     #[inline(always)]
     fn merge(a: Self::Lane, b: Self::Lane) -> Self::Lane {
@@ -55,26 +57,27 @@ impl<T: Number> Fold for Sum<T> {
         other.plus_exactly(total, lost.plus(also_lost))
     }
     #[inline(always)]
-    fn finish((total, lost): Self::Total) -> T {
-        T::narrow(T::Wide::from_sum(total.restore(lost)))
+    fn finish((total, lost): Self::Total) -> W {
+        W::from_sum(total.restore(lost))
     }
 }
 
 /// The product. Floats are multiplied in f64 and in order: in another one, an intermediate product could leave the range.
-pub(super) struct Product<T>(PhantomData<T>);
+pub(crate) struct Product<W>(PhantomData<W>);
 
-impl<T: Number> Fold for Product<T> {
-    type Elem = T;
-    type Lane = SumOf<T>;
-    type Total = SumOf<T>;
-    const IDENTITY: Self::Lane = SumOf::<T>::ONE;
-    const EMPTY: Self::Total = SumOf::<T>::ONE;
+impl<W: Wide> Fold for Product<W> {
+    type Value = W;
+    type Lane = W::Sum;
+    type Total = W::Sum;
+    const IDENTITY: Self::Lane = W::Sum::ONE;
+    const EMPTY: Self::Total = W::Sum::ONE;
     const DEPTH: usize = usize::MAX;
-    const IN_ORDER: bool = T::Wide::IS_FLOAT;
+    const IN_ORDER: bool = W::IS_FLOAT;
+    const GAINS: bool = false;
 
     #[inline(always)]
-    fn lift(value: T) -> Self::Lane {
-        value.widen().to_sum()
+    fn lift(value: W) -> Self::Lane {
+        value.to_sum()
     }
     #[inline(always)]
     fn merge(a: Self::Lane, b: Self::Lane) -> Self::Lane {
@@ -89,46 +92,147 @@ impl<T: Number> Fold for Product<T> {
         a.times(b)
     }
     #[inline(always)]
-    fn finish(total: Self::Total) -> T {
-        T::narrow(T::Wide::from_sum(total))
+    fn finish(total: Self::Total) -> W {
+        W::from_sum(total)
     }
 }
 
 /// The largest (`MAX`) or smallest value; NaN if there is one.
-pub(super) struct Extremum<T, const MAX: bool>(PhantomData<T>);
+pub(crate) struct Extremum<W, const MAX: bool>(PhantomData<W>);
 
 /// Whether `new` replaces `held` in a search for the largest or smallest.
 #[inline(always)]
-pub(super) fn wins<W: Wide, const MAX: bool>(new: W, held: W) -> bool {
+pub(crate) fn wins<W: Wide, const MAX: bool>(new: W, held: W) -> bool {
     (if MAX { new > held } else { new < held }) | new.is_nan()
 }
 
-impl<T: Number, const MAX: bool> Fold for Extremum<T, MAX> {
-    type Elem = T;
-    type Lane = T::Wide;
-    type Total = T::Wide;
-    const IDENTITY: Self::Lane = if MAX { T::Wide::LOWEST } else { T::Wide::HIGHEST };
-    const EMPTY: Self::Total = Self::IDENTITY;
+impl<W: Wide, const MAX: bool> Fold for Extremum<W, MAX> {
+    type Value = W;
+    type Lane = W;
+    type Total = W;
+    const IDENTITY: W = if MAX { W::LOWEST } else { W::HIGHEST };
+    const EMPTY: W = Self::IDENTITY;
     const DEPTH: usize = usize::MAX;
+    const GAINS: bool = W::GAINS;
 
     #[inline(always)]
-    fn lift(value: T) -> Self::Lane {
-        value.widen()
+    fn lift(value: W) -> W {
+        value
     }
     #[inline(always)]
-    fn merge(a: Self::Lane, b: Self::Lane) -> Self::Lane {
-        if wins::<T::Wide, MAX>(b, a) { b } else { a }
+    fn merge(a: W, b: W) -> W {
+        if wins::<W, MAX>(b, a) { b } else { a }
     }
     #[inline(always)]
-    fn take(total: Self::Total, lane: Self::Lane) -> Self::Total {
+    fn take(total: W, lane: W) -> W {
         Self::merge(total, lane)
     }
     #[inline(always)]
-    fn join(a: Self::Total, b: Self::Total) -> Self::Total {
+    fn join(a: W, b: W) -> W {
         Self::merge(a, b)
     }
     #[inline(always)]
-    fn finish(total: Self::Total) -> T {
-        T::narrow(total)
+    fn finish(total: W) -> W {
+        total
+    }
+}
+
+/// Values that are merged side by side.
+pub(super) const LANES: usize = 64;
+/// The same for what is too short for [`LANES`].
+const FEW_LANES: usize = 8;
+
+/// All values in one lane.
+#[inline]
+pub(crate) fn merge_all<F: Fold>(level: Level, values: &[F::Value]) -> F::Lane {
+    if F::IN_ORDER {
+        values.iter().fold(F::IDENTITY, |lane, &value| F::merge(lane, F::lift(value)))
+    } else if F::GAINS {
+        level.run(MergeAll::<F>(values))
+    } else {
+        Task::run::<Baseline>(MergeAll::<F>(values))
+    }
+}
+
+struct MergeAll<'a, F: Fold>(&'a [F::Value]);
+
+impl<F: Fold> Task for MergeAll<'_, F> {
+    type Output = F::Lane;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> F::Lane {
+        let (wide, rest) = self.0.as_chunks::<LANES>();
+        let (few, rest) = rest.as_chunks::<FEW_LANES>();
+        let mut short = [F::IDENTITY; FEW_LANES];
+        if !wide.is_empty() {
+            let mut lanes = [F::IDENTITY; LANES];
+            for chunk in wide {
+                for (lane, &value) in lanes.iter_mut().zip(chunk) {
+                    *lane = F::merge(*lane, F::lift(value));
+                }
+            }
+            // Halves onto each other: pairwise, and wide as long as possible.
+            let mut width = LANES / 2;
+            while width >= FEW_LANES {
+                let (low, high) = lanes[..2 * width].split_at_mut(width);
+                for (low, &high) in low.iter_mut().zip(&*high) {
+                    *low = F::merge(*low, high);
+                }
+                width /= 2;
+            }
+            short.copy_from_slice(&lanes[..FEW_LANES]);
+        }
+        for chunk in few {
+            for (lane, &value) in short.iter_mut().zip(chunk) {
+                *lane = F::merge(*lane, F::lift(value));
+            }
+        }
+        for (lane, &value) in short.iter_mut().zip(rest) {
+            *lane = F::merge(*lane, F::lift(value));
+        }
+        let [a, b, c, d, e, f, g, h] = short;
+        F::merge(F::merge(F::merge(a, e), F::merge(b, f)), F::merge(F::merge(c, g), F::merge(d, h)))
+    }
+}
+
+/// Rows that are merged before they meet the lanes, which saves loads and stores.
+pub(super) const ROWS: usize = 4;
+
+/// Merges up to [`ROWS`] rows into as many lanes as each has values.
+#[inline]
+pub(super) fn merge_rows<F: Fold>(level: Level, lanes: &mut [F::Lane], rows: &[&[F::Value]]) {
+    if F::GAINS {
+        level.run(MergeRows::<F> { lanes, rows });
+    } else {
+        Task::run::<Baseline>(MergeRows::<F> { lanes, rows });
+    }
+}
+
+struct MergeRows<'a, F: Fold> {
+    lanes: &'a mut [F::Lane],
+    rows: &'a [&'a [F::Value]],
+}
+
+impl<F: Fold> Task for MergeRows<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        if let &[a, b, c, d] = self.rows {
+            for ((((lane, &a), &b), &c), &d) in self.lanes.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                let (a, b, c, d) = (F::lift(a), F::lift(b), F::lift(c), F::lift(d));
+                *lane = if F::IN_ORDER {
+                    F::merge(F::merge(F::merge(F::merge(*lane, a), b), c), d)
+                } else {
+                    F::merge(*lane, F::merge(F::merge(a, b), F::merge(c, d)))
+                };
+            }
+            return;
+        }
+        for row in self.rows {
+            for (lane, &value) in self.lanes.iter_mut().zip(*row) {
+                *lane = F::merge(*lane, F::lift(value));
+            }
+        }
     }
 }

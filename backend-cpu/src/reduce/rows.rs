@@ -1,114 +1,82 @@
 //! Reductions whose neighbours in memory are combined with each other.
 
-use super::fold::Fold;
-use super::{Plan, collect};
+use super::fold::{Fold, LANES, merge_all};
+use super::{Ends, Plan};
 use crate::parallel::{GRAIN, for_each_range};
-use crate::strided::{Axis, Source, Target, Walk, count};
-use crate::vecmath::{Isa, Level, Task};
+use crate::strided::{Axis, Target, Walk, count};
 use std::ops::Range;
 
 /// Results from which on each is computed by one thread.
 const MANY: usize = 64;
-/// Values that are merged side by side.
-const LANES: usize = 64;
-/// The same for what is too short for [`LANES`].
-const FEW_LANES: usize = 8;
-/// Elements that are collected at a time from places that lie apart.
+/// Elements that are collected at a time from places that lie apart, or converted.
 const TILE: usize = 512;
 
 /// Runs the plan, whose innermost reduced axis is the nearest in memory.
-pub(super) fn run<F: Fold>(level: Level, plan: &Plan, source: Source<F::Elem>, target: Target<F::Elem>) {
+pub(super) fn run<F: Fold>(plan: &Plan, ends: Ends<F>) {
     let (results, length) = (count(&plan.kept), count(&plan.reduced));
     let segments = if results < MANY && !F::IN_ORDER { length.div_ceil(GRAIN) } else { 1 };
-    let mut totals = if segments > 1 { vec![F::EMPTY; results * segments] } else { Vec::new() };
-    let partial = Target::from_ptr(totals.as_mut_ptr());
-    let units_at_once = (GRAIN * segments / length).max(1);
-    for_each_range(results * segments, units_at_once, |units| {
-        level.run(Rows::<F> { plan, source, target, partial, segments, length, units });
-    });
-    if segments > 1 {
-        let mut walk = Walk::from(&plan.kept, 0);
-        for totals in totals.chunks(segments) {
-            let total = totals.iter().copied().reduce(F::join).unwrap_or(F::EMPTY);
-            // SAFETY: the walk is over the output's elements, and no other thread works any more.
-            unsafe { target.at(walk.offsets[1]).write(F::finish(total)) };
-            walk.advance();
-        }
-    }
-}
-
-/// Some units of work: unit `result * segments + segment`.
-struct Rows<'a, F: Fold> {
-    plan: &'a Plan,
-    source: Source<F::Elem>,
-    target: Target<F::Elem>,
-    /// Where the totals of segments go, if there are several.
-    partial: Target<F::Total>,
-    segments: usize,
-    /// The number of values of a result.
-    length: usize,
-    units: Range<usize>,
-}
-
-impl<F: Fold> Task for Rows<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let mut walk = Walk::from(&self.plan.kept, self.units.start / self.segments);
-        for unit in self.units {
-            let segment = unit % self.segments;
-            let range =
-                segment * GRAIN..if self.segments == 1 { self.length } else { self.length.min((segment + 1) * GRAIN) };
-            let first = Source::from_ptr(self.source.at(walk.offsets[0]));
-            // SAFETY: `first` plus any offset of the reduced axes is an element of the input.
-            let total = unsafe { total::<F>(&self.plan.reduced, first, range) };
-            if self.segments == 1 {
-                // SAFETY: the walk is over the output's elements, which differ from unit to unit; nobody else accesses
-                // them.
-                unsafe { self.target.at(walk.offsets[1]).write(F::finish(total)) };
-            } else {
-                // SAFETY: there is a place for each unit, which only this one writes.
-                unsafe { self.partial.at(unit as isize).write(total) };
-            }
-            if segment + 1 == self.segments {
+    if segments == 1 {
+        for_each_range(results, (GRAIN / length).max(1), |numbers| {
+            let mut walk = Walk::from(&plan.kept, numbers.start);
+            for _ in numbers {
+                // SAFETY: the walk is over the input's kept axes and the output's elements, each of which one task writes.
+                unsafe { ends.put(walk.offsets[1], total(plan, &ends, walk.offsets[0], 0..length)) };
                 walk.advance();
             }
+        });
+        return;
+    }
+    let mut totals = vec![F::EMPTY; results * segments];
+    let partial = Target::from_ptr(totals.as_mut_ptr());
+    for_each_range(totals.len(), 1, |units| {
+        for unit in units {
+            let walk = Walk::from(&plan.kept, unit / segments);
+            let start = unit % segments * GRAIN;
+            // SAFETY: the walk is over the input's kept axes, and there is a place for each unit, which only it writes.
+            unsafe {
+                let total = total(plan, &ends, walk.offsets[0], start..length.min(start + GRAIN));
+                partial.at(unit as isize).write(total);
+            }
         }
+    });
+    let mut walk = Walk::from(&plan.kept, 0);
+    for totals in totals.chunks(segments) {
+        let total = totals.iter().copied().reduce(F::join).unwrap_or(F::EMPTY);
+        // SAFETY: the walk is over the output's elements, and no other thread works any more.
+        unsafe { ends.put(walk.offsets[1], total) };
+        walk.advance();
     }
 }
 
-/// The total of the values from `range` of a walk over the axes.
+/// The total of the values from `range` of a walk over the reduced axes.
 ///
 /// # Safety
-/// `first` plus any offset of the axes may be read.
-#[inline(always)]
-unsafe fn total<F: Fold>(axes: &[Axis<1>], first: Source<F::Elem>, range: Range<usize>) -> F::Total {
-    let Some((inner, outer)) = axes.split_last() else {
-        // SAFETY: no axes, one element.
-        return F::take(F::EMPTY, F::lift(unsafe { first.at(0).read() }));
-    };
+/// The input's element at `first` plus any offset of these axes exists.
+unsafe fn total<F: Fold>(plan: &Plan, ends: &Ends<F>, first: isize, range: Range<usize>) -> F::Total {
+    let one = [Axis { size: 1, steps: [1] }];
+    let axes = if plan.reduced.is_empty() { &one[..] } else { &plan.reduced[..] };
+    let (inner, outer) = axes.split_last().expect("there is one axis at least");
+    let step = inner.steps[0];
     let mut walk = Walk::from(outer, range.start / inner.size);
     let mut total = F::EMPTY;
     let mut at = range.start;
     while at < range.end {
         let begin = at % inner.size;
         let run = (inner.size - begin).min(range.end - at);
-        let step = inner.steps[0];
-        let from = first.at(walk.offsets[0] + begin as isize * step);
-        if step == 1 {
-            // SAFETY: the caller's promise for `run` neighbours; nobody writes the input meanwhile.
-            let values = unsafe { std::slice::from_raw_parts(from, run) };
+        let offset = first + walk.offsets[0] + begin as isize * step;
+        if step == 1 && ends.in_place {
+            // SAFETY: the caller's promise for `run` neighbours, which are their own values; nobody writes the input.
+            let values = unsafe { std::slice::from_raw_parts(ends.at(offset).cast::<F::Value>(), run) };
             for block in values.chunks(F::DEPTH.saturating_mul(LANES)) {
-                total = F::take(total, lanes::<F>(block));
+                total = F::take(total, merge_all::<F>(ends.level, block));
             }
         } else {
-            let mut tile = [F::Elem::default(); TILE];
+            let mut tile = [F::Value::default(); TILE];
             for begin in (0..run).step_by(TILE) {
                 let tile = &mut tile[..TILE.min(run - begin)];
-                // SAFETY: the caller's promise for the `run` elements from `from` on.
-                unsafe { collect(from.offset(begin as isize * step), step, tile) };
-                total = F::take(total, lanes::<F>(tile));
+                // SAFETY: the caller's promise for the `run` elements from `offset` on.
+                unsafe { (ends.read)(ends.level, ends.at(offset + begin as isize * step), step, tile) };
+                total = F::take(total, merge_all::<F>(ends.level, tile));
             }
         }
         at += run;
@@ -117,41 +85,12 @@ unsafe fn total<F: Fold>(axes: &[Axis<1>], first: Source<F::Elem>, range: Range<
     total
 }
 
-/// All values in one lane.
-#[inline(always)]
-fn lanes<F: Fold>(values: &[F::Elem]) -> F::Lane {
-    if F::IN_ORDER {
-        return values.iter().fold(F::IDENTITY, |lane, &value| F::merge(lane, F::lift(value)));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_shallow_enough_for_any_fold() {
+        assert!(TILE <= LANES * <super::super::Sum<f64> as Fold>::DEPTH);
     }
-    let (wide, rest) = values.as_chunks::<LANES>();
-    let (few, rest) = rest.as_chunks::<FEW_LANES>();
-    let mut short = [F::IDENTITY; FEW_LANES];
-    if !wide.is_empty() {
-        let mut lanes = [F::IDENTITY; LANES];
-        for chunk in wide {
-            for (lane, &value) in lanes.iter_mut().zip(chunk) {
-                *lane = F::merge(*lane, F::lift(value));
-            }
-        }
-        // Halves onto each other: pairwise, and wide as long as possible.
-        let mut width = LANES / 2;
-        while width >= FEW_LANES {
-            let (low, high) = lanes[..2 * width].split_at_mut(width);
-            for (low, &high) in low.iter_mut().zip(&*high) {
-                *low = F::merge(*low, high);
-            }
-            width /= 2;
-        }
-        short.copy_from_slice(&lanes[..FEW_LANES]);
-    }
-    for chunk in few {
-        for (lane, &value) in short.iter_mut().zip(chunk) {
-            *lane = F::merge(*lane, F::lift(value));
-        }
-    }
-    for (lane, &value) in short.iter_mut().zip(rest) {
-        *lane = F::merge(*lane, F::lift(value));
-    }
-    let [a, b, c, d, e, f, g, h] = short;
-    F::merge(F::merge(F::merge(a, e), F::merge(b, f)), F::merge(F::merge(c, g), F::merge(d, h)))
 }

@@ -14,6 +14,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     const FMA: bool;
     /// Whether rounding to an integer (`floor`, `trunc`, …) is one instruction.
     const ROUND: bool;
+    /// The bytes of its widest vectors.
+    const VECTOR_BYTES: usize;
 }
 
 /// What every target can do: no fused multiply-add, no rounding instruction.
@@ -32,18 +34,22 @@ pub struct Neon;
 impl Isa for Baseline {
     const FMA: bool = false;
     const ROUND: bool = false;
+    const VECTOR_BYTES: usize = 16;
 }
 impl Isa for Avx2 {
     const FMA: bool = true;
     const ROUND: bool = true;
+    const VECTOR_BYTES: usize = 32;
 }
 impl Isa for Avx512 {
     const FMA: bool = true;
     const ROUND: bool = true;
+    const VECTOR_BYTES: usize = 64;
 }
 impl Isa for Neon {
     const FMA: bool = true;
     const ROUND: bool = true;
+    const VECTOR_BYTES: usize = 16;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

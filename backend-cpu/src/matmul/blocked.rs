@@ -1,0 +1,324 @@
+//! One matrix product in blocks that stay in the caches.
+//!
+//! The innermost kernel keeps a tile of the result in registers and walks along `k`. Around it, blocks of `k` keep what it
+//! reads near: a sliver of b (a few columns) in the first-level cache, some rows of a in the second-level one. What is not
+//! laid out that way already is [packed](super::pack) so first.
+//!
+//! Each element of the result is added up in the same order, however the work is divided among threads.
+
+use super::Product;
+use super::pack::Packed;
+use super::vector::{Factor, Vector};
+use crate::parallel::{GRAIN, for_each};
+use crate::strided::Source;
+use crate::vecmath::{Isa, Level, Task};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Steps along `k` in a block.
+const DEPTH: usize = 256;
+/// Rows of a in a block, at most.
+const ROWS: usize = 256;
+/// With at most so many rows, all of a is packed at once and threads share out the columns.
+const FEW_ROWS: usize = 384;
+/// Factors of a and b together up to which a is read where it is: packing would take longer than it saves.
+const SMALL: usize = 1 << 15;
+/// Vectors in a row of a tile.
+const ACROSS: usize = 2;
+
+/// Computes a product; `None` if there is no memory to pack into.
+///
+/// # Safety
+/// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; m and n are not 0.
+pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<F>, threads: usize) -> Option<()> {
+    if work.k == 0 {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(work.out.at(0), work.m * work.n) }.fill(F::default());
+        return Some(());
+    }
+    let [rows, lanes] = level.run(Shape::<F>(PhantomData));
+    let width = ACROSS * lanes;
+    let plan = Plan::new(&work, rows, width, threads);
+    let mut packed = Packed::<F>::new(plan.packed)?;
+    let to = packed.target();
+    let (lines, sliver) = if plan.by_columns { (work.a.rows(), rows) } else { (work.b.columns(), width) };
+    plan.each_packed(|range| {
+        for line in range.clone().step_by(sliver) {
+            let count = sliver.min(range.end - line);
+            // SAFETY: lines of the operand; there is room for all slivers of all steps, and this one is packed here only.
+            unsafe { lines.pack(line, count, 0..work.k, to.at((line * work.k) as isize), sliver) };
+        }
+    });
+    let failed = std::sync::atomic::AtomicBool::new(false);
+    plan.each_part(|rows, columns| {
+        let part = Part { work, plan, packed: Source::from_ptr(to.at(0).cast_const()), rows, columns };
+        if level.run(part).is_none() {
+            failed.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    (!failed.into_inner()).then_some(())
+}
+
+/// How a product is taken apart.
+#[derive(Clone, Copy)]
+struct Plan {
+    m: usize,
+    n: usize,
+    k: usize,
+    /// Rows and columns of a tile.
+    tile: [usize; 2],
+    /// Whether a or b is read where it is.
+    direct: [bool; 2],
+    /// Whether threads share out columns, with all of a packed before, or rows, with all of b packed before.
+    by_columns: bool,
+    /// The factors that are packed before.
+    packed: usize,
+    /// Rows, or columns, of a thread's part.
+    part: usize,
+    threads: usize,
+}
+
+impl Plan {
+    fn new<F: Factor>(work: &Product<F>, rows: usize, width: usize, threads: usize) -> Self {
+        let Product { m, n, k, .. } = *work;
+        let by_columns = m <= FEW_ROWS;
+        let small = work.a.is_factors && m * k + k * n <= SMALL;
+        // A b of few rows of tiles is not read often enough to be packed. One whose rows lie a multiple of a page apart
+        // would fill few sets of the cache.
+        let b_in_rows = work.b.is_factors && work.b.column_step == 1;
+        let direct = [small && by_columns, b_in_rows && (small || m <= 2 * rows)];
+        let packed = match (by_columns, direct) {
+            (true, [true, _]) | (false, [_, true]) => 0,
+            (true, _) => m.next_multiple_of(rows) * k,
+            (false, _) => n.next_multiple_of(width) * k,
+        };
+        let part = if by_columns {
+            // Some more parts than threads, should one be slow.
+            let slivers = n.div_ceil(width);
+            slivers.div_ceil(if threads > 1 { 4 * threads } else { 1 }) * width
+        } else {
+            let parts = m.div_ceil(ROWS * threads) * threads;
+            m.div_ceil(parts).next_multiple_of(rows)
+        };
+        Self { m, n, k, tile: [rows, width], direct, by_columns, packed, part, threads }
+    }
+
+    /// Runs `work` for all lines (rows of a, columns of b) that are packed before, a range at a time.
+    fn each_packed(&self, work: impl Fn(Range<usize>) + Sync) {
+        if self.packed == 0 {
+            return;
+        }
+        let (lines, sliver) = if self.by_columns { (self.m, self.tile[0]) } else { (self.n, self.tile[1]) };
+        let pieces = if self.threads > 1 { (self.packed / GRAIN).clamp(1, 8 * self.threads) } else { 1 };
+        let piece = lines.div_ceil(pieces).next_multiple_of(sliver);
+        for_each(lines.div_ceil(piece), |number| work(number * piece..lines.min((number + 1) * piece)));
+    }
+
+    /// Runs `work` for all parts of the result: rows and columns.
+    fn each_part(&self, work: impl Fn(Range<usize>, Range<usize>) + Sync) {
+        let lines = if self.by_columns { self.n } else { self.m };
+        let all = if self.threads > 1 { lines.div_ceil(self.part) } else { 1 };
+        let part = if self.threads > 1 { self.part } else { lines };
+        for_each(all, |number| {
+            let range = number * part..lines.min((number + 1) * part);
+            if self.by_columns { work(0..self.m, range) } else { work(range, 0..self.n) }
+        });
+    }
+}
+
+/// The rows of a tile and the lanes of a vector on an instruction set.
+struct Shape<F>(PhantomData<F>);
+
+impl<F: Factor> Task for Shape<F> {
+    type Output = [usize; 2];
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> [usize; 2] {
+        #[cfg(target_arch = "x86_64")]
+        match I::VECTOR_BYTES {
+            64 => return [ROWS_64, F::V64::LANES],
+            32 => return [ROWS_32, F::V32::LANES],
+            _ => {}
+        }
+        [ROWS_16, F::Portable::<I>::LANES]
+    }
+}
+
+/// Rows of a tile, so that it fills the registers (32 with AVX-512, else 16) and leaves some for operands.
+#[cfg(target_arch = "x86_64")]
+const ROWS_64: usize = 8;
+#[cfg(target_arch = "x86_64")]
+const ROWS_32: usize = 6;
+const ROWS_16: usize = 4;
+
+/// A part of the result, computed by one thread.
+struct Part<F: Factor> {
+    work: Product<F>,
+    plan: Plan,
+    packed: Source<F>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl<F: Factor> Task for Part<F> {
+    type Output = Option<()>;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Option<()> {
+        #[cfg(target_arch = "x86_64")]
+        match I::VECTOR_BYTES {
+            64 => return self.compute::<F::V64, ROWS_64>(),
+            32 => return self.compute::<F::V32, ROWS_32>(),
+            _ => {}
+        }
+        self.compute::<F::Portable<I>, ROWS_16>()
+    }
+}
+
+/// Where a tile reads its operands: the first factor, the step to the next row (of a), and that along `k`.
+#[derive(Clone, Copy)]
+struct Feed<F> {
+    first: *const F,
+    next: isize,
+    along: isize,
+}
+
+impl<F: Factor> Part<F> {
+    #[inline(always)]
+    fn compute<V: Vector<Elem = F>, const MR: usize>(self) -> Option<()> {
+        let width = ACROSS * V::LANES;
+        let Self { work, plan, packed, rows, columns } = self;
+        let Plan { direct, by_columns, k, .. } = plan;
+        let depth = DEPTH.min(k);
+        // Room for what is packed on the way: a's block where all of b was packed before, else one sliver of b. The last
+        // sliver of a b that is read where it is has to be packed too if it is not full.
+        let room = if by_columns { 0 } else { rows.len().min(ROWS).next_multiple_of(MR) * depth };
+        let mut a_room = Packed::<F>::new(room)?;
+        let mut b_room = Packed::<F>::new(if by_columns || direct[1] { width * depth } else { 0 })?;
+        let (a_to, b_to) = (a_room.target(), b_room.target());
+        for top in rows.clone().step_by(ROWS.max(if by_columns { plan.m } else { 0 })) {
+            let block = top..rows.end.min(top + if by_columns { plan.m } else { ROWS });
+            for start in (0..k).step_by(depth) {
+                let depths = start..k.min(start + depth);
+                if !by_columns {
+                    for line in block.clone().step_by(MR) {
+                        let to = a_to.at(((line - top) * depths.len()) as isize);
+                        // SAFETY: rows of a; the room holds the block's slivers of so many steps.
+                        unsafe { work.a.rows().pack(line, MR.min(block.end - line), depths.clone(), to, MR) };
+                    }
+                }
+                for column in columns.clone().step_by(width) {
+                    let count = width.min(columns.end - column);
+                    let b = if direct[1] && count == width {
+                        Feed { first: work.b.at(start, column), next: 1, along: work.b.row_step }
+                    } else if by_columns || direct[1] {
+                        // SAFETY: columns of b; the room holds a sliver of so many steps.
+                        unsafe { work.b.columns().pack(column, count, depths.clone(), b_to.at(0), width) };
+                        Feed { first: b_to.at(0).cast_const(), next: 1, along: width as isize }
+                    } else {
+                        let first = packed.at((column * k + start * width) as isize);
+                        Feed { first, next: 1, along: width as isize }
+                    };
+                    for row in block.clone().step_by(MR) {
+                        let a = if direct[0] {
+                            Feed { first: work.a.at(row, start), next: work.a.row_step, along: work.a.column_step }
+                        } else if by_columns {
+                            Feed { first: packed.at((row * k + start * MR) as isize), next: 1, along: MR as isize }
+                        } else {
+                            let at = ((row - top) * depths.len()) as isize;
+                            Feed { first: a_to.at(at).cast_const(), next: 1, along: MR as isize }
+                        };
+                        let size = [MR.min(block.end - row), count];
+                        let out = work.out.at((row * plan.n + column) as isize);
+                        // SAFETY: both feeds hold the factors of the tile's rows and columns at these depths: read in place
+                        // for the rows that exist and for full slivers, else packed and padded. The tile of the result is
+                        // this part's alone.
+                        unsafe { tile::<V, MR>(a, b, depths.len(), out, plan.n, size, start > 0) };
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// Computes a tile of the result, or adds to it.
+///
+/// # Safety
+/// `a` holds `size[0]` rows of `depth` factors (and [`MR`] if they are packed), `b` as many steps of two vectors. `out` has
+/// `size[0]` rows of `size[1]` factors, `row_step` apart, that nobody else accesses. The processor has `V`'s instructions.
+#[inline(always)]
+unsafe fn tile<V: Vector, const MR: usize>(
+    a: Feed<V::Elem>,
+    b: Feed<V::Elem>,
+    depth: usize,
+    out: *mut V::Elem,
+    row_step: usize,
+    [rows, columns]: [usize; 2],
+    add: bool,
+) {
+    // SAFETY: the caller's promises: vectors of b lie within its two, rows beyond the last are the last once more, and of
+    // the result only its rows and columns are touched.
+    unsafe {
+        let mut sums = [[V::splat(V::Elem::default()); ACROSS]; MR];
+        let mut at = [a.first; MR];
+        for i in 1..MR {
+            at[i] = a.first.offset(i.min(rows - 1) as isize * a.next);
+        }
+        let mut from_b = b.first;
+        let mut offset = 0;
+        for _ in 0..depth {
+            let right = [V::load(from_b), V::load(from_b.add(V::LANES))];
+            for i in 0..MR {
+                let left = V::splat(at[i].offset(offset).read());
+                for j in 0..ACROSS {
+                    sums[i][j] = sums[i][j].plus_product(left, right[j]);
+                }
+            }
+            from_b = from_b.wrapping_offset(b.along);
+            offset += a.along;
+        }
+        if rows == MR && columns == ACROSS * V::LANES {
+            for (i, sums) in sums.into_iter().enumerate() {
+                for (j, sum) in sums.into_iter().enumerate() {
+                    let out = out.add(i * row_step + j * V::LANES);
+                    (if add { sum.plus(V::load(out)) } else { sum }).store(out);
+                }
+            }
+        } else {
+            edge::<V, MR>(sums, out, row_step, [rows, columns], add);
+        }
+    }
+}
+
+/// Stores part of a tile.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn edge<V: Vector, const MR: usize>(
+    sums: [[V; ACROSS]; MR],
+    out: *mut V::Elem,
+    row_step: usize,
+    [rows, columns]: [usize; 2],
+    add: bool,
+) {
+    // SAFETY: the caller's promises; the spare tile holds all vectors.
+    unsafe {
+        let mut spare = [[V::Elem::default(); MAX_LANES]; ACROSS];
+        for (i, sums) in sums.into_iter().enumerate().take(rows) {
+            let row = out.add(i * row_step);
+            for (sum, spare) in sums.into_iter().zip(&mut spare) {
+                sum.store(spare.as_mut_ptr());
+            }
+            for j in 0..columns {
+                let sum = spare[j / V::LANES][j % V::LANES];
+                let out = row.add(j);
+                out.write(if add { sum.plus(out.read()) } else { sum });
+            }
+        }
+    }
+}
+
+/// The most lanes of any vector: 64 bytes of i16.
+const MAX_LANES: usize = 32;
