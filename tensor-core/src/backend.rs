@@ -17,7 +17,8 @@ use crate::shape::Dims;
 use crate::{DType, Error, ErrorKind, Layout, Program, Result, Shape};
 use smallvec::SmallVec;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -495,12 +496,53 @@ pub fn fallback_counts() -> BTreeMap<&'static str, u64> {
     FALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+thread_local! {
+    /// What [`record_fallbacks`] has seen on this thread; `None` while nothing records.
+    static RECORDED: RefCell<Option<BTreeSet<&'static str>>> = const { RefCell::new(None) };
+}
+
+/// Runs something and says which operations fell back meanwhile, on this thread; other threads do not disturb it. An
+/// attempt that `GRADIX_DENY_FALLBACK=1` refused counts too.
+///
+/// ```
+/// use tensor_core::{Array, reference::Reference};
+/// let a = Array::from_slice(&Reference, &[3.0_f32, 1.0], [2])?;
+/// let (sorted, fallbacks) = tensor_core::backend::record_fallbacks(|| a.sort(0, false));
+/// assert!(fallbacks.contains("sort"), "the reference has no kernels at all");
+/// # let _ = sorted;
+/// # Ok::<(), tensor_core::Error>(())
+/// ```
+pub fn record_fallbacks<T>(run: impl FnOnce() -> T) -> (T, BTreeSet<&'static str>) {
+    /// Puts back what an outer recording had, also when `run` panics.
+    struct Recording(Option<BTreeSet<&'static str>>);
+    impl Drop for Recording {
+        fn drop(&mut self) {
+            let inner = RECORDED.replace(self.0.take());
+            RECORDED.with_borrow_mut(|outer| {
+                if let (Some(outer), Some(inner)) = (outer, inner) {
+                    outer.extend(inner);
+                }
+            });
+        }
+    }
+    let recording = Recording(RECORDED.replace(Some(BTreeSet::new())));
+    let result = run();
+    let seen = RECORDED.with_borrow(Clone::clone).unwrap_or_default();
+    drop(recording);
+    (result, seen)
+}
+
 /// Counts a fallback. A backend whose own method can serve only some cases calls this before it hands the others to the
 /// reference interpreter.
 ///
 /// # Errors
 /// If `GRADIX_DENY_FALLBACK=1` is set.
 pub fn note_fallback<B: Backend>(op: &'static str, backend: &B) -> Result<()> {
+    RECORDED.with_borrow_mut(|recorded| {
+        if let Some(recorded) = recorded {
+            recorded.insert(op);
+        }
+    });
     static DENIED: OnceLock<bool> = OnceLock::new();
     if *DENIED.get_or_init(|| std::env::var_os("GRADIX_DENY_FALLBACK").is_some_and(|value| value == "1")) {
         return Err(Error::new(ErrorKind::FallbackDenied { op: op.into(), device: backend.label().into_owned() }));

@@ -6,6 +6,8 @@
 pub mod array;
 pub mod backend;
 pub mod codegen;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dtype;
 mod error;
 pub mod layout;

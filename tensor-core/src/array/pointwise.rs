@@ -468,6 +468,8 @@ fn refuse_zero_divisor<B: Backend>(op: BinaryOp, divisor: &Operand<'_, B>, dtype
         return Ok(());
     }
     let has_zero = match (divisor.constant(dtype), divisor) {
+        // An array without elements is a constant whose value nobody has.
+        (_, Operand::Array(array)) if array.numel() == 0 => false,
         (Some(value), _) => !value.as_bool(),
         // In the dtype of the division: 256 is no zero, but as a u8 it is.
         (None, Operand::Array(array)) if array.dtype().category() <= Category::Int => {
