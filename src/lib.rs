@@ -22,6 +22,7 @@
 //! | `ndarray` | yes | conversions from and to `ndarray` arrays |
 //! | `opencl` | no | OpenCL devices, loaded at run time |
 //! | `cuda` | no | NVIDIA GPUs, loaded at run time |
+//! | `conformance` | no | the kit that shows whether a backend does what it should, for `examples/conformance.rs` |
 //!
 //! # Misuse and failure
 //! What a program does wrong (shapes that do not fit, a second `backward`) panics at its own line with one sentence; what

@@ -7,20 +7,16 @@
 //!   everyone. A backend may rely on what each method's documentation promises and returns `Err` only for what nobody could
 //!   foresee: no memory, a lost device, a kernel that does not compile.
 //! - **Everything but memory is provided.** The provided methods download, run the [reference interpreter](crate::reference)
-//!   and upload. A new backend works from its first five methods and replaces one after another. A fallback is counted
-//!   ([`fallback_counts`]) and `GRADIX_DENY_FALLBACK=1` makes it an error.
+//!   and upload. A new backend works from its first few methods and replaces one after another; a method that serves some
+//!   cases hands the others to the functions of [`fallback`]. A fallback is counted ([`fallback::fallback_counts`]) and
+//!   `GRADIX_DENY_FALLBACK=1` makes it an error.
 //! - **Buffers are untyped bytes, shared by reference count.** Layouts and dtypes travel beside them in [`View`]s. Whoever
 //!   writes holds `&mut Buffer`, and the core passes only buffers that nobody else holds.
 
-use crate::reference::{self, HostInput, HostView, HostViewMut};
 use crate::shape::Dims;
-use crate::{DType, Error, ErrorKind, Layout, Program, Result, Shape};
-use smallvec::SmallVec;
+use crate::{DType, Layout, Program, Result, Shape, fallback};
 use std::borrow::Cow;
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// A cheap handle to one device.
 ///
@@ -40,7 +36,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// `bytes` bytes of memory with any content. Zero bytes are allowed.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfMemory`], after which the device stays usable.
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory), after which the device stays usable.
     fn alloc(&self, bytes: usize) -> Result<Self::Buffer>;
 
     /// Copies `bytes` into the buffer from byte `offset` on. The range lies within the buffer.
@@ -112,25 +108,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
         inputs: &[Input<'_, Self>],
         outputs: &mut [ViewMut<'_, Self>],
     ) -> Result<()> {
-        note_fallback("pointwise", self)?;
-        let held = inputs.iter().map(|input| input.download(self)).collect::<Result<SmallVec<[_; 8]>>>()?;
-        let host_inputs: SmallVec<[HostInput<'_>; 8]> = inputs
-            .iter()
-            .zip(&held)
-            .map(|(input, bytes)| match input {
-                Input::View(view) => HostInput::View(view.on_host(bytes)),
-                Input::Output(number) => HostInput::Output(*number),
-            })
-            .collect();
-        let mut results = outputs.iter().map(|out| out.download(self)).collect::<Result<SmallVec<[_; 8]>>>()?;
-        let mut host_outputs: SmallVec<[HostViewMut<'_>; 8]> =
-            outputs.iter().zip(&mut results).map(|(out, bytes)| out.on_host(bytes)).collect();
-        reference::pointwise(program, shape, &host_inputs, &mut host_outputs);
-        drop(host_outputs);
-        for (out, bytes) in outputs.iter_mut().zip(&results) {
-            self.write(out.buffer, 0, bytes)?;
-        }
-        Ok(())
+        fallback::pointwise(self, program, shape, inputs, outputs)
     }
 
     /// Runs `spec.prologue` for every position of `spec.shape` and combines its one output along `spec.axes`.
@@ -144,11 +122,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     fn reduce(&self, spec: &ReduceSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
-        note_fallback(spec.op.name(), self)?;
-        let held = inputs.iter().map(|view| view.download(self)).collect::<Result<SmallVec<[_; 8]>>>()?;
-        let host: SmallVec<[HostView<'_>; 8]> =
-            inputs.iter().zip(&held).map(|(view, bytes)| view.on_host(bytes)).collect();
-        out.replace(self, |out| reference::reduce(spec, &host, out))
+        fallback::reduce(self, spec, inputs, out)
     }
 
     /// Running totals along an axis: `out[i] = input[0] ∘ … ∘ input[i]`.
@@ -158,11 +132,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        note_fallback(op.name(), self)?;
-        let held = input.download(self)?;
-        out.replace(self, |out| {
-            reference::scan(op, axis, &input.on_host(&held), out);
-        })
+        fallback::scan(self, op, axis, input, out)
     }
 
     /// Matrix products: `out[…, i, j] = Σₖ a[…, i, k]·b[…, k, j]`.
@@ -174,11 +144,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        note_fallback("matmul", self)?;
-        let (held_a, held_b) = (a.download(self)?, b.download(self)?);
-        out.replace(self, |out| {
-            reference::matmul(&a.on_host(&held_a), &b.on_host(&held_b), out);
-        })
+        fallback::matmul(self, a, b, out)
     }
 
     /// `out[…, i, …] = input[…, index[…, i, …], …]`, the index standing at `axis`.
@@ -190,11 +156,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        note_fallback("gather", self)?;
-        let (held_input, held_index) = (input.download(self)?, index.download(self)?);
-        out.replace(self, |out| {
-            reference::gather(axis, &input.on_host(&held_input), &index.on_host(&held_index), out);
-        })
+        fallback::gather(self, axis, input, index, out)
     }
 
     /// `out[…, index[…, i, …], …] ∘= src[…, i, …]`, the index standing at `axis`.
@@ -213,11 +175,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
         src: View<'_, Self>,
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        note_fallback(op.name(), self)?;
-        let (held_index, held_src) = (index.download(self)?, src.download(self)?);
-        out.replace(self, |out| {
-            reference::scatter(op, axis, &index.on_host(&held_index), &src.on_host(&held_src), out);
-        })
+        fallback::scatter(self, op, axis, index, src, out)
     }
 
     /// Sorts along an axis, stably; `indices` says where each value came from.
@@ -235,18 +193,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
         values: ViewMut<'_, Self>,
         indices: ViewMut<'_, Self>,
     ) -> Result<()> {
-        note_fallback("sort", self)?;
-        let held = input.download(self)?;
-        let (mut held_values, mut held_indices) = (values.download(self)?, indices.download(self)?);
-        reference::sort(
-            axis,
-            descending,
-            &input.on_host(&held),
-            &mut values.on_host(&mut held_values),
-            &mut indices.on_host(&mut held_indices),
-        );
-        self.write(values.buffer, 0, &held_values)?;
-        self.write(indices.buffer, 0, &held_indices)
+        fallback::sort(self, axis, descending, input, values, indices)
     }
 
     /// `out = eˣ⁻ᵐ / Σ eˣ⁻ᵐ` along an axis with `m` its maximum, or the logarithm of that.
@@ -256,11 +203,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        note_fallback(if log { "log_softmax" } else { "softmax" }, self)?;
-        let held = input.download(self)?;
-        out.replace(self, |out| {
-            reference::softmax(axis, log, &input.on_host(&held), out);
-        })
+        fallback::softmax(self, axis, log, input, out)
     }
 }
 
@@ -301,49 +244,6 @@ pub enum Input<'a, B: Backend> {
     View(View<'a, B>),
     /// The old content of the output of this number, which the program overwrites in place.
     Output(usize),
-}
-
-impl<'a, B: Backend> View<'a, B> {
-    fn download(&self, backend: &B) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; backend.size(self.buffer)];
-        backend.read(self.buffer, 0, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn on_host<'b>(&self, bytes: &'b [u8]) -> HostView<'b>
-    where
-        'a: 'b,
-    {
-        HostView { bytes, layout: self.layout, dtype: self.dtype }
-    }
-}
-
-impl<B: Backend> Input<'_, B> {
-    fn download(&self, backend: &B) -> Result<Vec<u8>> {
-        match self {
-            Self::View(view) => view.download(backend),
-            Self::Output(_) => Ok(Vec::new()),
-        }
-    }
-}
-
-impl<B: Backend> ViewMut<'_, B> {
-    fn download(&self, backend: &B) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; backend.size(self.buffer)];
-        backend.read(self.buffer, 0, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn on_host<'b>(&'b self, bytes: &'b mut [u8]) -> HostViewMut<'b> {
-        HostViewMut { bytes, layout: self.layout, dtype: self.dtype }
-    }
-
-    /// Downloads, lets `f` change the elements, uploads.
-    fn replace(self, backend: &B, f: impl FnOnce(&mut HostViewMut<'_>)) -> Result<()> {
-        let mut bytes = self.download(backend)?;
-        f(&mut self.on_host(&mut bytes));
-        backend.write(self.buffer, 0, &bytes)
-    }
 }
 
 /// What to reduce, and how.
@@ -486,67 +386,4 @@ pub enum DeviceKind {
     Gpu,
     /// Anything else.
     Accelerator,
-}
-
-static FALLBACKS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
-
-/// How often each operation ran on the reference interpreter because its backend has no kernel for it, since the process
-/// began. An empty map says that everything was native.
-pub fn fallback_counts() -> BTreeMap<&'static str, u64> {
-    FALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-thread_local! {
-    /// What [`record_fallbacks`] has seen on this thread; `None` while nothing records.
-    static RECORDED: RefCell<Option<BTreeSet<&'static str>>> = const { RefCell::new(None) };
-}
-
-/// Runs something and says which operations fell back meanwhile, on this thread; other threads do not disturb it. An
-/// attempt that `GRADIX_DENY_FALLBACK=1` refused counts too.
-///
-/// ```
-/// use tensor_core::{Array, reference::Reference};
-/// let a = Array::from_slice(&Reference, &[3.0_f32, 1.0], [2])?;
-/// let (sorted, fallbacks) = tensor_core::backend::record_fallbacks(|| a.sort(0, false));
-/// assert!(fallbacks.contains("sort"), "the reference has no kernels at all");
-/// # let _ = sorted;
-/// # Ok::<(), tensor_core::Error>(())
-/// ```
-pub fn record_fallbacks<T>(run: impl FnOnce() -> T) -> (T, BTreeSet<&'static str>) {
-    /// Puts back what an outer recording had, also when `run` panics.
-    struct Recording(Option<BTreeSet<&'static str>>);
-    impl Drop for Recording {
-        fn drop(&mut self) {
-            let inner = RECORDED.replace(self.0.take());
-            RECORDED.with_borrow_mut(|outer| {
-                if let (Some(outer), Some(inner)) = (outer, inner) {
-                    outer.extend(inner);
-                }
-            });
-        }
-    }
-    let recording = Recording(RECORDED.replace(Some(BTreeSet::new())));
-    let result = run();
-    let seen = RECORDED.with_borrow(Clone::clone).unwrap_or_default();
-    drop(recording);
-    (result, seen)
-}
-
-/// Counts a fallback. A backend whose own method can serve only some cases calls this before it hands the others to the
-/// reference interpreter.
-///
-/// # Errors
-/// If `GRADIX_DENY_FALLBACK=1` is set.
-pub fn note_fallback<B: Backend>(op: &'static str, backend: &B) -> Result<()> {
-    RECORDED.with_borrow_mut(|recorded| {
-        if let Some(recorded) = recorded {
-            recorded.insert(op);
-        }
-    });
-    static DENIED: OnceLock<bool> = OnceLock::new();
-    if *DENIED.get_or_init(|| std::env::var_os("GRADIX_DENY_FALLBACK").is_some_and(|value| value == "1")) {
-        return Err(Error::new(ErrorKind::FallbackDenied { op: op.into(), device: backend.label().into_owned() }));
-    }
-    *FALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).entry(op).or_insert(0) += 1;
-    Ok(())
 }

@@ -10,6 +10,7 @@ pub mod codegen;
 pub mod conformance;
 mod dtype;
 mod error;
+pub mod fallback;
 pub mod layout;
 pub mod npy;
 pub mod npz;
@@ -23,11 +24,11 @@ pub mod shape;
 
 pub use array::{Array, Operand, fusion_enabled};
 pub use backend::{
-    Backend, DeviceInfo, DeviceKind, Input, ReduceOp, ReduceSpec, ScanOp, ScatterOp, View, ViewMut, fallback_counts,
-    note_fallback,
+    Backend, DeviceInfo, DeviceKind, Input, ReduceOp, ReduceSpec, ScanOp, ScatterOp, View, ViewMut,
 };
 pub use dtype::{Category, DType, Element, result_type};
 pub use error::{About, Error, ErrorKind, Result};
+pub use fallback::{fallback_counts, note_fallback};
 pub use half::{bf16, f16};
 pub use layout::Layout;
 pub use program::Program;

@@ -1,5 +1,4 @@
 //! The conformance kit finds what is wrong: backends with planted faults are caught, each by the cases that name it.
-#![cfg(feature = "conformance")]
 
 use std::borrow::Cow;
 use tensor_core::conformance::{CaseResult, Report, Verdict};
@@ -54,7 +53,11 @@ fn lend<'a>(view: &View<'a, Faulty>) -> View<'a, Reference> {
 
 impl Faulty {
     /// Replaces some elements of an output, by row-major number.
-    fn spoil(&self, out: &mut ViewMut<'_, Self>, mut change: impl FnMut(usize, Scalar) -> Option<Scalar>) -> Result<()> {
+    fn spoil(
+        &self,
+        out: &mut ViewMut<'_, Self>,
+        mut change: impl FnMut(usize, Scalar) -> Option<Scalar>,
+    ) -> Result<()> {
         let size = out.dtype.size();
         let mut bytes = vec![0; Reference.size(out.buffer)];
         Reference.read(out.buffer, 0, &mut bytes)?;
@@ -193,9 +196,13 @@ impl Backend for Faulty {
             Fault::ClobberedInPlace if inputs.len() > 1 && matches!(inputs[1], Input::Output(_)) => {
                 self.spoil(&mut outputs[0], |number, _| (number == 20).then_some(Scalar::Int(0)))?;
             }
-            Fault::WrongTanhInOneLane if program.insts().iter().any(|inst| matches!(inst.op, Op::Unary(UnaryOp::Tanh, _))) => {
+            Fault::WrongTanhInOneLane
+                if program.insts().iter().any(|inst| matches!(inst.op, Op::Unary(UnaryOp::Tanh, _))) =>
+            {
                 let off = |number: usize, value: Scalar| match value {
-                    Scalar::Float(value) if number % 16 == 15 && value.abs() < 1.0 => Some(Scalar::Float(value * 1.000_003)),
+                    Scalar::Float(value) if number % 16 == 15 && value.abs() < 1.0 => {
+                        Some(Scalar::Float(value * 1.000_003))
+                    }
                     _ => None,
                 };
                 self.spoil(&mut outputs[0], off)?;

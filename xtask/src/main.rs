@@ -2,6 +2,7 @@
 
 mod backends;
 mod bench;
+mod conformance;
 mod features;
 mod process;
 mod setup;
@@ -43,6 +44,13 @@ pub(crate) const COMMANDS: &[Command] = &[
         args: "",
         about: "Lint every package with each of its features alone, with none, and with all.",
         run: features::main,
+    },
+    Command {
+        name: "conformance",
+        args: "[--backend NAME] [FILTER]",
+        about: "Run the conformance kit on a backend (cpu, opencl, cuda, reference, minimal; opencl:1 is its second\n\
+                device) and print what is native, what falls back, and what is wrong.",
+        run: conformance::main,
     },
     Command {
         name: "setup",

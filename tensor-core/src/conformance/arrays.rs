@@ -174,10 +174,7 @@ fn empty<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
     Ok(())
 }
 
-fn indexed_empty<B: Backend>(
-    x: &Array<B>,
-    is_empty: &dyn Fn(&str, &Array<B>, DType, &[usize]) -> Check,
-) -> Check {
+fn indexed_empty<B: Backend>(x: &Array<B>, is_empty: &dyn Fn(&str, &Array<B>, DType, &[usize]) -> Check) -> Check {
     let dtype = x.dtype();
     let dims = x.dims().to_vec();
     let at = dims.iter().position(|&size| size == 0).unwrap_or(0);

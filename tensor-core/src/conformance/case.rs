@@ -2,7 +2,8 @@
 
 use super::judge::{Bound, judge};
 use super::tensor::HostTensor;
-use crate::backend::{Input, View, ViewMut, record_fallbacks};
+use crate::backend::{Input, View, ViewMut};
+use crate::fallback::record_fallbacks;
 use crate::reference::{self, HostInput};
 use crate::{Backend, DType, Error, ErrorKind, Program, Scalar, Shape};
 use std::borrow::Cow;
@@ -270,7 +271,8 @@ impl<'a, B: Backend> Probe<'a, B> {
             }
         }
         if let Some((number, what)) = first {
-            let more = if wrong_elements > 1 { format!("; {} more are wrong", wrong_elements - 1) } else { String::new() };
+            let more =
+                if wrong_elements > 1 { format!("; {} more are wrong", wrong_elements - 1) } else { String::new() };
             return Err(wrong(format!("element {number} of {}{}: {what}{more}", out.shape(), describe(number))));
         }
         let stray = (0..covered.len()).find(|&at| {
@@ -305,7 +307,14 @@ impl<'a, B: Backend> Probe<'a, B> {
     }
 
     /// [`compare`](Self::compare) with one bound for all elements.
-    pub(super) fn compare_all(&mut self, out: &HostTensor, got: &[u8], wanted: &[u8], bound: Bound, what: &str) -> Check {
+    pub(super) fn compare_all(
+        &mut self,
+        out: &HostTensor,
+        got: &[u8],
+        wanted: &[u8],
+        bound: Bound,
+        what: &str,
+    ) -> Check {
         self.compare(out, got, wanted, &|_| bound, &|_| format!(" ({what})"))
     }
 }

@@ -59,9 +59,8 @@ fn gather<B: Backend>(
 ) -> Check {
     let out = HostTensor::unwritten(input.dtype, arrangement.layout(index.shape().dims()));
     let (held, held_index) = (probe.upload(input)?, probe.upload(index)?);
-    let got = probe.written(&out, |out| {
-        probe.backend.gather(axis, view(input, &held), view(index, &held_index), out)
-    })?;
+    let got =
+        probe.written(&out, |out| probe.backend.gather(axis, view(input, &held), view(index, &held_index), out))?;
     let mut wanted = out.clone();
     reference::gather(axis, &input.view(), &index.view(), &mut wanted.view_mut());
     let what = format!("axis {axis} of {}, index {}, {what}", input.shape(), index.shape());
@@ -146,9 +145,7 @@ fn on_backend<B: Backend>(
     target: &HostTensor,
 ) -> Result<Vec<u8>, Failure> {
     let (held_index, held_src) = (probe.upload(index)?, probe.upload(src)?);
-    probe.written(target, |out| {
-        probe.backend.scatter(op, axis, view(index, &held_index), view(src, &held_src), out)
-    })
+    probe.written(target, |out| probe.backend.scatter(op, axis, view(index, &held_index), view(src, &held_src), out))
 }
 
 fn scatter<B: Backend>(

@@ -122,7 +122,13 @@ fn sort_values<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
 
 /// Softmax on both. Each result has the errors of an exponential, a sum and a division; a logarithm of one is a difference
 /// of numbers that may be larger than it, and is judged at their scale.
-fn check_softmax<B: Backend>(probe: &mut Probe<'_, B>, log: bool, axis: usize, input: &HostTensor, what: &str) -> Check {
+fn check_softmax<B: Backend>(
+    probe: &mut Probe<'_, B>,
+    log: bool,
+    axis: usize,
+    input: &HostTensor,
+    what: &str,
+) -> Check {
     let dtype = input.dtype;
     let dims = input.shape().dims();
     let out = HostTensor::unwritten(dtype, Arrangement::Contiguous.layout(dims));

@@ -151,7 +151,8 @@ fn values<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
                 at += 1;
                 if at - 1 == place { Scalar::Float(value) } else { entry(dtype, &mut rng) }
             });
-            let b = HostTensor::dense(dtype, &b_dims, || if zeros { Scalar::Float(0.0) } else { entry(dtype, &mut rng) });
+            let b =
+                HostTensor::dense(dtype, &b_dims, || if zeros { Scalar::Float(0.0) } else { entry(dtype, &mut rng) });
             check(probe, &a, &b, &format!("{value} at {place}, zeros on the right: {zeros}"))?;
         }
     }

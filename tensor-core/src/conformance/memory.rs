@@ -193,9 +193,13 @@ fn impossible_allocation<B: Backend>(probe: &mut Probe<'_, B>) -> Check {
     for count in [1usize << 48, 1 << 60, isize::MAX as usize, usize::MAX] {
         match probe.backend.alloc(count) {
             Ok(_) => return Err(wrong(format!("an allocation of {count} bytes succeeded"))),
-            Err(error) => ensure(matches!(error.kind(), ErrorKind::OutOfMemory { bytes, .. } if *bytes == count), || {
-                format!("an allocation of {count} bytes: expected ErrorKind::OutOfMemory that names the bytes, got: {error}")
-            })?,
+            Err(error) => {
+                ensure(matches!(error.kind(), ErrorKind::OutOfMemory { bytes, .. } if *bytes == count), || {
+                    format!(
+                        "an allocation of {count} bytes: expected ErrorKind::OutOfMemory that names the bytes, got: {error}"
+                    )
+                })?
+            }
         }
         let text = probe.backend.alloc(count).map(drop).expect_err("it was refused just now").to_string();
         ensure(text.contains(&*probe.backend.label()), || format!("the error does not name the device: {text}"))?;
@@ -253,7 +257,9 @@ fn info<B: Backend>(probe: &mut Probe<'_, B>) -> Check {
     }
     // Masks, indices and the default float are what arrays themselves need.
     for dtype in [DType::Bool, DType::I64, DType::F32] {
-        ensure(info.dtypes.contains(&dtype), || format!("info().dtypes lacks {dtype}, which arrays cannot do without"))?;
+        ensure(info.dtypes.contains(&dtype), || {
+            format!("info().dtypes lacks {dtype}, which arrays cannot do without")
+        })?;
     }
     let label = probe.backend.label();
     ensure(!label.is_empty() && !label.contains(char::is_whitespace), || format!("the label is no word: {label:?}"))
@@ -358,9 +364,8 @@ const THREADS: usize = 8;
 fn on_threads<B: Backend>(backend: &B, run: impl Fn(&mut Probe<'_, B>, usize) -> Check + Sync) -> Check {
     std::thread::scope(|scope| {
         let run = &run;
-        let started: Vec<_> = (0..THREADS)
-            .map(|number| scope.spawn(move || run(&mut Probe::new(backend), number)))
-            .collect();
+        let started: Vec<_> =
+            (0..THREADS).map(|number| scope.spawn(move || run(&mut Probe::new(backend), number))).collect();
         started
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|_panic| Err(wrong("a thread panicked"))))
@@ -402,7 +407,12 @@ fn shared_input<B: Backend>(probe: &mut Probe<'_, B>) -> Check {
             let step = (number * 10 + round) as i32;
             probe.backend.pointwise(&adding(step.into()), layout.shape(), &[Input::View(view)], &mut [target])?;
             drop(input);
-            holds(probe, &out, &ints((0..COUNT as i32).map(|at| at + step)), &format!("thread {number}, round {round}"))?;
+            holds(
+                probe,
+                &out,
+                &ints((0..COUNT as i32).map(|at| at + step)),
+                &format!("thread {number}, round {round}"),
+            )?;
         }
         Ok(())
     })?;

@@ -19,7 +19,8 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
     for subject in subjects() {
         let subject = Arc::new(subject);
         for (aspect, ask) in aspects::<B>() {
-            if aspect == "scalars" && subject.operands.len() < 2 || aspect == "in_place" && subject.replaced().is_none() {
+            if aspect == "scalars" && subject.operands.len() < 2 || aspect == "in_place" && subject.replaced().is_none()
+            {
                 continue;
             }
             let asked = subject.clone();

@@ -18,7 +18,10 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
     let exact = [DType::Bool, DType::I64, DType::F32];
     for seed in 0..RANDOM {
         let name = format!("{seed:02}");
-        cases.push(Case::new("programs", "random_f32_i64_bool", None, name, move |probe| random(probe, seed, &exact)).needing(exact));
+        cases.push(
+            Case::new("programs", "random_f32_i64_bool", None, name, move |probe| random(probe, seed, &exact))
+                .needing(exact),
+        );
     }
     for seed in 0..RANDOM {
         let name = format!("{seed:02}");
@@ -26,7 +29,9 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
         cases.push(Case::new("programs", "random_all_dtypes", None, name, run).needing(DType::ALL));
     }
     for dtype in DType::ALL {
-        let case = |op, run: fn(&mut Probe<'_, B>, DType) -> Check| Case::new("programs", op, dtype, "all", move |probe| run(probe, dtype));
+        let case = |op, run: fn(&mut Probe<'_, B>, DType) -> Check| {
+            Case::new("programs", op, dtype, "all", move |probe| run(probe, dtype))
+        };
         cases.push(case("several_outputs", several_outputs));
         cases.push(case("fill", fill));
         cases.push(case("copy", copies));
@@ -192,9 +197,8 @@ fn several_outputs<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check 
     }
     for dims in [&[257][..], &[3, 67], &[2, 3, 4, 5]] {
         let shape = Shape::new(dims).expect("a small shape");
-        let inputs = [Arrangement::Transposed, Arrangement::StepLast].map(|kind| {
-            In::Tensor(HostTensor::new(dtype, kind.layout(dims), || sample(dtype, (-9.0, 9.0), &mut rng)))
-        });
+        let inputs = [Arrangement::Transposed, Arrangement::StepLast]
+            .map(|kind| In::Tensor(HostTensor::new(dtype, kind.layout(dims), || sample(dtype, (-9.0, 9.0), &mut rng))));
         let kinds = [
             Arrangement::Contiguous,
             Arrangement::Flipped,
@@ -221,7 +225,14 @@ fn fill<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
         let dims: &[usize] = [&[][..], &[1], &[65], &[3, 5, 7]][place % 4];
         let arranged = Arrangement::OUTPUTS[place % Arrangement::OUTPUTS.len()].layout(dims);
         let shape = Shape::new(dims).expect("a small shape");
-        check(probe, &program, &shape, &[], &[HostTensor::unwritten(dtype, arranged)], &format!("filled with {value}"))?;
+        check(
+            probe,
+            &program,
+            &shape,
+            &[],
+            &[HostTensor::unwritten(dtype, arranged)],
+            &format!("filled with {value}"),
+        )?;
     }
     Ok(())
 }
@@ -330,7 +341,9 @@ fn dropout<B: Backend>(probe: &mut Probe<'_, B>) -> Check {
     program.output(kept);
     for dims in [&[4097][..], &[33, 65]] {
         let shape = Shape::new(dims).expect("a small shape");
-        let x = HostTensor::new(DType::F32, Arrangement::Flipped.layout(dims), || sample(DType::F32, (-1.0, 1.0), &mut rng));
+        let x = HostTensor::new(DType::F32, Arrangement::Flipped.layout(dims), || {
+            sample(DType::F32, (-1.0, 1.0), &mut rng)
+        });
         let out = HostTensor::unwritten(DType::F32, dense(dims));
         check(probe, &program, &shape, &[In::Tensor(x)], &[out], &format!("{dims:?}"))?;
     }
@@ -399,9 +412,8 @@ fn swapped<B: Backend>(probe: &mut Probe<'_, B>) -> Check {
     program.output(a);
     for dims in [&[5][..], &[1025], &[33, 65]] {
         let shape = Shape::new(dims).expect("a small shape");
-        let held: Vec<_> = (0..2)
-            .map(|_| HostTensor::dense(DType::I32, dims, || sample(DType::I32, (0.0, 1.0), &mut rng)))
-            .collect();
+        let held: Vec<_> =
+            (0..2).map(|_| HostTensor::dense(DType::I32, dims, || sample(DType::I32, (0.0, 1.0), &mut rng))).collect();
         // The reference reads an element's inputs before it writes any output, as every backend has to.
         check(probe, &program, &shape, &[In::Output(0), In::Output(1)], &held, &format!("{dims:?}"))?;
     }

@@ -339,10 +339,15 @@ fn prologue<B: Backend>(probe: &mut Probe<'_, B>, op: ReduceOp, dtype: DType) ->
             (Arrangement::Column, Arrangement::Transposed),
             (Arrangement::Flipped, Arrangement::Single),
         ] {
-            let inputs = [first, second].map(|kind| HostTensor::new(dtype, kind.layout(dims), || whole(dtype, &mut rng)));
+            let inputs =
+                [first, second].map(|kind| HostTensor::new(dtype, kind.layout(dims), || whole(dtype, &mut rng)));
             let shape = Shape::new(dims).expect("a small shape");
             let spec = ReduceSpec { op, shape: &shape, axes, prologue: &program };
-            Reduction { spec, inputs: &inputs }.check(probe, Arrangement::Contiguous, &format!("{first:?}, {second:?}"))?;
+            Reduction { spec, inputs: &inputs }.check(
+                probe,
+                Arrangement::Contiguous,
+                &format!("{first:?}, {second:?}"),
+            )?;
         }
     }
     Ok(())
@@ -450,9 +455,8 @@ fn check_scan<B: Backend>(
     let dtype = input.dtype;
     let out = HostTensor::unwritten(dtype, arrangement.layout(input.shape().dims()));
     let held = probe.upload(input)?;
-    let got = probe.written(&out, |out| {
-        probe.backend.scan(op, axis, View { buffer: &held, layout: &input.layout, dtype }, out)
-    })?;
+    let got = probe
+        .written(&out, |out| probe.backend.scan(op, axis, View { buffer: &held, layout: &input.layout, dtype }, out))?;
     let mut wanted = out.clone();
     reference::scan(op, axis, &input.view(), &mut wanted.view_mut());
     let describe = |_: usize| format!(" (axis {axis} of {}, {what})", input.shape());

@@ -203,9 +203,7 @@ impl fmt::Display for Report {
                 writeln!(f, "\nWRONG {}\n      {what}", result.name)?;
             }
         }
-        let count = |wanted: fn(&Outcome) -> bool| {
-            self.results.iter().filter(|result| wanted(&result.outcome)).count()
-        };
+        let count = |wanted: fn(&Outcome) -> bool| self.results.iter().filter(|result| wanted(&result.outcome)).count();
         writeln!(
             f,
             "\n{} cases: {} passed, {} of them with fallbacks; {} not supported, {} denied, {} wrong; {:.1} s",

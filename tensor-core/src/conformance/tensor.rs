@@ -181,13 +181,7 @@ struct Frame<'a> {
 impl<'a> Frame<'a> {
     fn new(dims: &'a [usize]) -> Self {
         let rank = dims.len();
-        Self {
-            dims,
-            order: (0..rank).collect(),
-            steps: vec![1; rank],
-            before: vec![0; rank],
-            after: vec![0; rank],
-        }
+        Self { dims, order: (0..rank).collect(), steps: vec![1; rank], before: vec![0; rank], after: vec![0; rank] }
     }
 
     fn finish(self) -> (Layout, usize) {
@@ -207,7 +201,8 @@ impl<'a> Frame<'a> {
 
     /// A dense tensor of the axes that are there, repeated along the others.
     fn repeated(dims: &[usize], there: impl Fn(usize) -> bool) -> (Layout, usize) {
-        let small: Vec<usize> = dims.iter().enumerate().map(|(axis, &size)| if there(axis) { size } else { 1 }).collect();
+        let small: Vec<usize> =
+            dims.iter().enumerate().map(|(axis, &size)| if there(axis) { size } else { 1 }).collect();
         let (layout, len) = Frame::new(&small).finish();
         let shape = Shape::new(dims).expect("shapes under test are small");
         (layout.expand(&shape).expect("axes of size 1 repeat"), len)

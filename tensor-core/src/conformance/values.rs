@@ -18,9 +18,10 @@ impl Rng {
     /// A generator for a case: cases of other names get other numbers.
     pub(super) fn named(name: &str) -> Self {
         // FNV-1a: anything that spreads the names over the seeds will do.
-        Self::new(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        }))
+        Self::new(
+            name.bytes()
+                .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)),
+        )
     }
 
     pub(super) fn bits(&mut self) -> u64 {
