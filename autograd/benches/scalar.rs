@@ -29,7 +29,7 @@ fn chain(length: usize) -> Duration {
     let start = Instant::now();
     let mut y = &x * 1.0;
     for _ in 1..length {
-        y = y + 1e-6;
+        y += 1e-6;
     }
     y.backward();
     drop(y);

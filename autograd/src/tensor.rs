@@ -206,13 +206,13 @@ impl<B: Backend> Tensor<B> {
     pub fn set_requires_grad(&self, requires_grad: bool) {
         let dtype = self.dtype();
         if requires_grad && !dtype.is_float() {
-            ok(Err(Error::gradient("requires_grad", "a float dtype (f16, bf16, f32, f64)", dtype.name())
-                .hint("convert the tensor first: .to(DType::F32)")))
+            ok::<()>(Err(Error::gradient("requires_grad", "a float dtype (f16, bf16, f32, f64)", dtype.name())
+                .hint("convert the tensor first: .to(DType::F32)")));
         }
         if !self.is_leaf() {
             if !requires_grad {
-                ok(Err(Error::gradient("requires_grad", "a leaf", "the result of a recorded operation")
-                    .hint("use detach() for a tensor outside the graph")))
+                ok::<()>(Err(Error::gradient("requires_grad", "a leaf", "the result of a recorded operation")
+                    .hint("use detach() for a tensor outside the graph")));
             }
             return;
         }
@@ -246,10 +246,10 @@ impl<B: Backend> Tensor<B> {
             let describe =
                 |t: &Self| format!("shape {:?} and dtype {} on {}", t.shape(), t.dtype(), t.device().label());
             if grad.key() == self.key() {
-                ok(Err(Error::gradient("set_grad", "another tensor", "the tensor itself")))
+                ok::<()>(Err(Error::gradient("set_grad", "another tensor", "the tensor itself")));
             }
             if grad.shape() != self.shape() || grad.dtype() != self.dtype() || grad.device() != self.device() {
-                ok(Err(Error::gradient("set_grad", describe(self), describe(grad))))
+                ok::<()>(Err(Error::gradient("set_grad", describe(self), describe(grad))));
             }
         }
         *self.leaf().grad.lock().unwrap_or_else(PoisonError::into_inner) = grad;
@@ -355,7 +355,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn retain_grad(&self) {
         if !self.requires_grad() {
-            ok(Err(Error::gradient("retain_grad", "a tensor that requires a gradient", "one that does not")))
+            ok::<()>(Err(Error::gradient("retain_grad", "a tensor that requires a gradient", "one that does not")));
         }
         let Target::Node(node, output) = self.origin() else { return };
         if self.leaf().retains.swap(true, Ordering::Relaxed) {
@@ -388,7 +388,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn register_hook(&self, hook: impl Fn(&Self) -> Option<Self> + Send + Sync + 'static) -> HookHandle<B> {
         if !self.requires_grad() {
-            ok(Err(Error::gradient("register_hook", "a tensor that requires a gradient", "one that does not")))
+            ok::<()>(Err(Error::gradient("register_hook", "a tensor that requires a gradient", "one that does not")));
         }
         let output = if let Target::Node(_, output) = self.origin() { *output } else { 0 };
         let number = self.hooks().add(output, Arc::new(hook));
@@ -402,11 +402,11 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn register_post_accumulate_hook(&self, hook: impl Fn(&Self) + Send + Sync + 'static) -> HookHandle<B> {
         if !self.requires_grad() || !self.is_leaf() {
-            ok(Err(Error::gradient(
+            ok::<()>(Err(Error::gradient(
                 "register_post_accumulate_hook",
                 "a leaf that requires a gradient",
                 "another tensor",
-            )))
+            )));
         }
         let hook: Hook<B> = Arc::new(move |leaf| {
             hook(leaf);

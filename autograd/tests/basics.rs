@@ -52,13 +52,13 @@ fn a_million_operations() {
     let x = Tensor::scalar(1.0).requires_grad_();
     let mut y = &x * 1.0;
     for _ in 0..1_000_000 {
-        y = y + 1e-6;
+        y += 1e-6;
     }
     y.backward();
     assert_eq!(x.grad().unwrap().item(), 1.0);
     let mut dropped = &x * 1.0;
     for _ in 0..1_000_000 {
-        dropped = dropped * 1.0;
+        dropped *= 1.0;
     }
     drop(dropped);
 }

@@ -115,13 +115,13 @@ fn masks() {
     assert_eq!(x.i((0, &t([false, true, false, true]), 0)).to_vec::<i64>(), [5, 15]);
     // A mask and a list pick in pairs.
     assert_eq!(x.i((&rows, [0, 1, 2])).to_vec::<i64>(), [0, 46, 57]);
-    assert_eq!(x.i(&t(true)).shape(), [1, 3, 4, 5]);
-    assert_eq!(x.i(&t(false)).shape(), [0, 3, 4, 5]);
-    assert_eq!(x.i(&odd.logical_and(&x.lt(0))).shape(), [0]);
+    assert_eq!(x.i(t(true)).shape(), [1, 3, 4, 5]);
+    assert_eq!(x.i(t(false)).shape(), [0, 3, 4, 5]);
+    assert_eq!(x.i(odd.logical_and(&x.lt(0))).shape(), [0]);
 
     let y = x.i_set(&odd, 0);
     assert_eq!(y.to_vec::<i64>(), (0..60).map(|n| if n % 2 == 1 { 0 } else { n }).collect::<Vec<_>>());
-    let z = x.i_set((&rows, 0), &t([-1, -2, -3]));
+    let z = x.i_set((&rows, 0), t([-1, -2, -3]));
     assert_eq!((z.i((0, 0, 0)).item(), z.i((2, 1, 0)).item(), z.i((2, 3, 0)).item()), (-1.0, -2.0, -3.0));
     assert_eq!(z.eq(&x).logical_not().sum().item(), 3.0);
 
@@ -144,7 +144,7 @@ fn every_kind_of_entry() {
     assert_eq!(list(&x.i(vec![4_i64, -1])), [4, 9]);
     assert_eq!(list(&x.i(&[4_usize, 1][..])), [4, 1]);
     assert_eq!(list(&x.i(t([1, 2]).to_dtype(DType::U8))), [1, 2]);
-    assert_eq!(x.i(&t(4)).shape(), [0_usize; 0]);
+    assert_eq!(x.i(t(4)).shape(), [0_usize; 0]);
     assert_eq!(list(&x.i(vec![Index::Slice((7..).into()), Index::NewAxis])), [7, 8, 9]);
     assert_eq!(x.i(()).shape(), [10]);
     assert_eq!(x.i((NewAxis, Ellipsis, NewAxis)).shape(), [1, 10, 1]);
@@ -172,9 +172,9 @@ fn numbers_at_the_ends_of_their_types() {
 fn values_are_converted_and_broadcast() {
     let x = Tensor::zeros([2, 3]).to_dtype(DType::I64);
     assert_eq!(x.i_set(0, 2.9).to_vec::<i64>(), [2, 2, 2, 0, 0, 0]);
-    assert_eq!(x.i_set((.., [2, 0]), &Tensor::from([[1.5_f64], [2.5]])).to_vec::<i64>(), [1, 0, 1, 2, 0, 2]);
+    assert_eq!(x.i_set((.., [2, 0]), Tensor::from([[1.5_f64], [2.5]])).to_vec::<i64>(), [1, 0, 1, 2, 0, 2]);
     // Spare leading axes of size 1 go.
-    assert_eq!(x.i_set((1, ..2), &t([[[7, 8]]])).to_vec::<i64>(), [0, 0, 0, 7, 8, 0]);
+    assert_eq!(x.i_set((1, ..2), t([[[7, 8]]])).to_vec::<i64>(), [0, 0, 0, 7, 8, 0]);
     let narrow = Tensor::from([[1.0_f64, 2.0, 3.0]]).requires_grad_();
     let leaf = Tensor::zeros([2, 3]).requires_grad_();
     let y = leaf.i_set((.., ..), &narrow);
@@ -188,7 +188,7 @@ fn values_are_converted_and_broadcast() {
 fn in_place() {
     let x = Tensor::zeros([3]);
     let (same, before) = (x.clone(), &x + 0);
-    x.i_set_(1.., &Tensor::from([1.0_f32, 2.0])).i_set_(-1, 9);
+    x.i_set_(1.., Tensor::from([1.0_f32, 2.0])).i_set_(-1, 9);
     assert_eq!(same.to_vec::<f32>(), [0.0, 1.0, 9.0]);
     assert_eq!(before.to_vec::<f32>(), [0.0; 3]);
 
@@ -220,7 +220,7 @@ fn second_derivatives() {
     let x = Tensor::from([1.0_f64, 2.0, 3.0]).requires_grad_();
     // y = x₂² x₀ · 3 + x₁³ …: through a list with a repeated place, a mask and an assignment.
     let y =
-        (x.i([2, 2, 0]).prod() * 3 + x.i(&t([false, true, false])).powi(3).sum() + x.i_set(0, 0).powi(2).sum()).sum();
+        (x.i([2, 2, 0]).prod() * 3 + x.i(t([false, true, false])).powi(3).sum() + x.i_set(0, 0).powi(2).sum()).sum();
     let first = grad(&[&y], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
     assert_eq!(first.to_vec::<f64>(), [27.0, 12.0 + 4.0, 18.0 + 6.0]);
     let second = grad(&[&first.i(2)], &[&x], &[], Options::default()).remove(0).unwrap();
@@ -238,9 +238,9 @@ fn misuse() {
     assert_eq!(sentence(&|| Tensor::zeros([0]).i([0])), "i: expected no index for axis 0 of size 0, got 0");
     assert_eq!(sentence(&|| x.i((.., (..).step(0)))), "i: expected a step other than 0, got step 0 along axis 1");
     assert_eq!(sentence(&|| x.i((Ellipsis, Ellipsis))), "i: expected one Ellipsis at most, got several");
-    assert_eq!(sentence(&|| x.i(&t([true, false, true]))), "i: expected a mask of shape [2] for axis 0, got [3]");
+    assert_eq!(sentence(&|| x.i(t([true, false, true]))), "i: expected a mask of shape [2] for axis 0, got [3]");
     assert_eq!(
-        sentence(&|| x.i(&t([[true, false, true]]))),
+        sentence(&|| x.i(t([[true, false, true]]))),
         "i: expected a mask of shape [2, 3] for axes 0 to 1, got [1, 3]"
     );
     assert_eq!(
@@ -248,11 +248,11 @@ fn misuse() {
         "i: expected index tensors whose shapes broadcast, got [2] and [3]"
     );
     assert_eq!(
-        sentence(&|| x.i(&Tensor::zeros([1]))),
+        sentence(&|| x.i(Tensor::zeros([1]))),
         "i: expected an index of an integer dtype (u8, i8, i16, i32, i64), got f32"
     );
     assert_eq!(
-        sentence(&|| x.i_set((.., ..2), &Tensor::zeros([3]))),
+        sentence(&|| x.i_set((.., ..2), Tensor::zeros([3]))),
         "i_set: expected values that broadcast to shape [2, 2], got [3]"
     );
     assert_eq!(sentence(&|| x.i_add((0, 0, 0), 1)), "i_add: expected at most 2 indices for shape [2, 3], got 3");

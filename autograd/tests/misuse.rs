@@ -103,8 +103,8 @@ fn shapes() {
     says!(a.lt(b), "lt: expected shapes that broadcast, got [2, 3] and [2, 4], which differ at axis 1 (3 and 4); hint: aligned at the last axis, sizes must be equal or 1");
     says!(a.gt(0).where_cond(b, a), "where: expected shapes that broadcast, got [2, 3] and [2, 4], which differ at axis 1 (3 and 4); hint: aligned at the last axis, sizes must be equal or 1");
     says!(a.matmul(a), "matmul: expected as many columns on the left as rows on the right, got [2, 3] and [2, 3] (3 and 2)");
-    says!(a.matmul(&scalar), "matmul: expected tensors with at least one axis, got shapes [2, 3] and []; hint: use * to multiply by a scalar");
-    says!(a.matmul(&ints), "matmul: expected two tensors of one number dtype, got f32 and i64; hint: convert one with .to(dtype)");
+    says!(a.matmul(scalar), "matmul: expected tensors with at least one axis, got shapes [2, 3] and []; hint: use * to multiply by a scalar");
+    says!(a.matmul(ints), "matmul: expected two tensors of one number dtype, got f32 and i64; hint: convert one with .to(dtype)");
     says!(a.matmul(&Tensor::ones([4])), "matmul: expected as many columns on the left as rows on the right, got [2, 3] and [4] (3 and 4)");
     says!(v.dot(&Tensor::ones([4])), "dot: expected two vectors of one length, got shapes [3] and [4]");
     says!(a.outer(v), "outer: expected two vectors, got shapes [2, 3] and [3]");
@@ -117,7 +117,7 @@ fn shapes() {
     says!(a.expand([3, 3]), "expand: expected a shape that [2, 3] broadcasts to, got [3, 3]; hint: aligned at the last axis, only axes of size 1 can grow");
     says!(a.expand([-1, 2, 3]), "expand: expected sizes of at least 0, or -1 for an axis that exists, got [-1, 2, 3]");
     says!(Tensor::cat(&[a, b], 0), "cat: expected shapes equal to [2, 3] but along axis 0, got [2, 4] as tensor number 1");
-    says!(Tensor::cat(&[&scalar], 0), "cat: expected tensors with at least one axis, got shape []; hint: use stack for scalars");
+    says!(Tensor::cat(&[scalar], 0), "cat: expected tensors with at least one axis, got shape []; hint: use stack for scalars");
     says!(Tensor::cat(&[], 0), "cat: expected at least one tensor, got an empty list");
     says!(Tensor::stack(&[a, b], 0), "stack: expected tensors of one shape, [2, 3], got [2, 4] as tensor number 1");
     says!(Tensor::stack(&[], 0), "stack: expected at least one tensor, got an empty list");
@@ -262,7 +262,7 @@ fn gradients() {
     says!(ints.add_(0.5), "add_: expected a result that fits dtype i64, got f32");
     says!(grad(&[&(leaf * 2)], &[leaf], &[], Options::default()), "grad: expected a tensor of one element, got shape [2]; hint: reduce it first, such as with sum(), or use backward_with(&gradient)");
     says!(grad(&[&leaf.sum()], &[a], &[], Options::default()), "grad: expected inputs that require a gradient, got input number 0, which does not; hint: call requires_grad_() on it before it is used");
-    says!(grad(&[&leaf.sum()], &[&other], &[], Options::default()), "grad: expected inputs that the outputs depend on, got input number 0, which was not used; hint: allow_unused gives None instead");
+    says!(grad(&[&leaf.sum()], &[other], &[], Options::default()), "grad: expected inputs that the outputs depend on, got input number 0, which was not used; hint: allow_unused gives None instead");
 }
 
 /// The operators' assigning forms, and values that are given away.

@@ -75,6 +75,7 @@ impl Target<u8> {
     ///
     /// # Panics
     /// As [`new`](Self::new).
+    #[expect(clippy::use_self, reason = "the other `Target` is of another element")]
     pub(crate) fn bytes(view: &mut ViewMut<'_, Cpu>) -> Self {
         crate::number::for_size!(view.dtype, T => Self(Target::<T>::new(view).at(0).cast()))
     }

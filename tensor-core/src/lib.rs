@@ -23,9 +23,7 @@ mod scalar;
 pub mod shape;
 
 pub use array::{Array, Operand, fusion_enabled};
-pub use backend::{
-    Backend, DeviceInfo, DeviceKind, Input, ReduceOp, ReduceSpec, ScanOp, ScatterOp, View, ViewMut,
-};
+pub use backend::{Backend, DeviceInfo, DeviceKind, Input, ReduceOp, ReduceSpec, ScanOp, ScatterOp, View, ViewMut};
 pub use dtype::{Category, DType, Element, result_type};
 pub use error::{About, Error, ErrorKind, Result};
 pub use fallback::{fallback_counts, note_fallback};

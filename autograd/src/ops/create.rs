@@ -233,7 +233,7 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn dropout(&self, p: f64) -> Self {
         if !(0.0..=1.0).contains(&p) {
-            ok(Err(Error::value("dropout", "a probability between 0 and 1", p.to_string())))
+            ok::<()>(Err(Error::value("dropout", "a probability between 0 and 1", p.to_string())));
         }
         if p == 0.0 {
             return self.clone();
@@ -314,7 +314,7 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn meshgrid(axes: &[&Self]) -> Vec<Self> {
         if let Some(wrong) = axes.iter().find(|axis| axis.rank() > 1) {
-            ok(Err(Error::shape("meshgrid", "vectors", format!("shape {:?}", wrong.shape()))))
+            ok::<()>(Err(Error::shape("meshgrid", "vectors", format!("shape {:?}", wrong.shape()))));
         }
         let lengths: Vec<usize> = axes.iter().map(|axis| axis.numel()).collect();
         let shape = ok(Shape::new(&lengths).map_err(|error| error.named("meshgrid")));

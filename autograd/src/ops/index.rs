@@ -47,7 +47,7 @@ impl<B: Backend> Tensor<B> {
         let (own, other) = (self.checked_shape(), index.checked_shape());
         let at = ok(own.axis(axis, "take_along"));
         if own.rank() != other.rank() {
-            ok(Err(Error::shape("take_along", format!("an index with {} axes", own.rank()), other.to_string())))
+            ok::<()>(Err(Error::shape("take_along", format!("an index with {} axes", own.rank()), other.to_string())));
         }
         if own.rank() == 0 {
             return self.gather(axis, index);
@@ -183,7 +183,7 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn masked_select(&self, mask: &Self) -> Self {
         if mask.dtype() != DType::Bool {
-            ok(Err(Error::dtype("masked_select", "a mask of dtype bool", mask.dtype().name())))
+            ok::<()>(Err(Error::dtype("masked_select", "a mask of dtype bool", mask.dtype().name())));
         }
         let shape = ok(self.checked_shape().broadcast(&mask.checked_shape(), "masked_select"));
         let index = Self::from_array(ok(mask.expand_to(&shape).array().mask_indices()));

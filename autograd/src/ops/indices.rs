@@ -192,7 +192,7 @@ impl<B: Backend> Indices<B> for &[Index<B>] {
 }
 
 impl<B: Backend> Indices<B> for Vec<Index<B>> {
-    fn append(mut self, list: &mut Vec<Index<B>>) {
+    fn append(mut self, list: &mut Self) {
         list.append(&mut self);
     }
 }

@@ -65,11 +65,11 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn dot(&self, other: &Self) -> Self {
         if self.rank() != 1 || other.rank() != 1 || self.numel() != other.numel() {
-            ok(Err(Error::shape(
+            ok::<()>(Err(Error::shape(
                 "dot",
                 "two vectors of one length",
                 format!("shapes {:?} and {:?}", self.shape(), other.shape()),
-            )))
+            )));
         }
         ok(self.try_matmul(other).map_err(|error| error.named("dot")))
     }
@@ -89,7 +89,11 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn outer(&self, other: &Self) -> Self {
         if self.rank() != 1 || other.rank() != 1 {
-            ok(Err(Error::shape("outer", "two vectors", format!("shapes {:?} and {:?}", self.shape(), other.shape()))))
+            ok::<()>(Err(Error::shape(
+                "outer",
+                "two vectors",
+                format!("shapes {:?} and {:?}", self.shape(), other.shape()),
+            )));
         }
         let product =
             super::try_binary(BinaryOp::Mul, Operand::Own(self.unsqueeze(1)), Operand::Own(other.unsqueeze(0)));

@@ -445,7 +445,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn logical_and(&self, other: &Self) -> Self {
-        self.truth().bitwise_and(&other.truth())
+        self.truth().bitwise_and(other.truth())
     }
 
     /// `a or b` of the truth of every element: anything but 0 is true.
@@ -462,7 +462,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn logical_or(&self, other: &Self) -> Self {
-        self.truth().bitwise_or(&other.truth())
+        self.truth().bitwise_or(other.truth())
     }
 
     /// Whether exactly one of both is true: anything but 0 is.
@@ -479,7 +479,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn logical_xor(&self, other: &Self) -> Self {
-        self.truth().bitwise_xor(&other.truth())
+        self.truth().bitwise_xor(other.truth())
     }
 
     /// Whether each element is 0.

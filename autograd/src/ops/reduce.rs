@@ -711,13 +711,13 @@ impl<B: Backend> Tensor<B> {
         let (values, indices) = ok(self.try_sort(axis, largest).map_err(|error| error.named("topk")));
         if self.rank() == 0 {
             if k > 1 {
-                ok(Err(Error::index("topk", "k of at most 1 for a 0-d tensor", k.to_string())))
+                ok::<()>(Err(Error::index("topk", "k of at most 1 for a 0-d tensor", k.to_string())));
             }
             return (values, indices);
         }
         let size = self.size(axis);
         if k > size {
-            ok(Err(Error::index("topk", format!("k of at most {size}"), k.to_string())))
+            ok::<()>(Err(Error::index("topk", format!("k of at most {size}"), k.to_string())));
         }
         (values.narrow(axis, 0, k), indices.narrow(axis, 0, k))
     }

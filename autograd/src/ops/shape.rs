@@ -130,7 +130,7 @@ impl<B: Backend> Tensor<B> {
         let shape = self.checked_shape();
         let (from, to) = (ok(shape.axis(first, "flatten")), ok(shape.axis(last, "flatten")));
         if from > to {
-            ok(Err(Error::index("flatten", "a first axis before the last", format!("{first} and {last}"))))
+            ok::<()>(Err(Error::index("flatten", "a first axis before the last", format!("{first} and {last}"))));
         }
         if shape.rank() == 0 {
             return self.flatten();
@@ -448,7 +448,7 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn trace(&self) -> Self {
         if self.rank() != 2 {
-            ok(Err(Error::shape("trace", "a matrix", format!("shape {:?}", self.shape()))))
+            ok::<()>(Err(Error::shape("trace", "a matrix", format!("shape {:?}", self.shape()))));
         }
         self.diagonal(0, 0, 1).sum()
     }
@@ -547,14 +547,14 @@ impl<B: Backend> Tensor<B> {
         if let Some(first) = parts.first() {
             let shape = first.shape();
             if let Some(place) = parts.iter().position(|part| part.shape() != shape) {
-                ok(Err(Error::shape(
+                ok::<()>(Err(Error::shape(
                     "stack",
                     format!("tensors of one shape, {shape:?}"),
                     format!("{:?} as tensor number {place}", parts[place].shape()),
-                )))
+                )));
             }
         } else {
-            ok(Err(Error::shape("stack", "at least one tensor", "an empty list")))
+            ok::<()>(Err(Error::shape("stack", "at least one tensor", "an empty list")));
         }
         let mut wide = Vec::with_capacity(parts.len());
         for part in parts {
@@ -579,7 +579,7 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn split(&self, size: usize, axis: isize) -> Vec<Self> {
         if size == 0 {
-            ok(Err(Error::value("split", "pieces of at least 1 element", "0")))
+            ok::<()>(Err(Error::value("split", "pieces of at least 1 element", "0")));
         }
         let length = ok(self.size_of(axis, "split"));
         self.pieces((0..length.div_ceil(size).max(1)).map(|piece| size.min(length - piece * size)), axis)
@@ -601,7 +601,7 @@ impl<B: Backend> Tensor<B> {
     pub fn split_sizes(&self, sizes: &[usize], axis: isize) -> Vec<Self> {
         let length = ok(self.size_of(axis, "split"));
         if sizes.iter().try_fold(0_usize, |sum, &size| sum.checked_add(size)) != Some(length) {
-            ok(Err(Error::shape("split", format!("sizes that add up to {length}"), format!("{sizes:?}"))))
+            ok::<()>(Err(Error::shape("split", format!("sizes that add up to {length}"), format!("{sizes:?}"))));
         }
         self.pieces(sizes.iter().copied(), axis)
     }
@@ -640,7 +640,7 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn chunk(&self, count: usize, axis: isize) -> Vec<Self> {
         if count == 0 {
-            ok(Err(Error::value("chunk", "at least 1 piece", "0")))
+            ok::<()>(Err(Error::value("chunk", "at least 1 piece", "0")));
         }
         self.split(ok(self.size_of(axis, "chunk")).div_ceil(count).max(1), axis)
     }
@@ -684,7 +684,7 @@ impl<B: Backend> Tensor<B> {
     pub fn repeat(&self, counts: &[usize]) -> Self {
         let rank = self.rank();
         if counts.len() < rank {
-            ok(Err(Error::shape("repeat", format!("at least {rank} counts"), format!("{counts:?}"))))
+            ok::<()>(Err(Error::shape("repeat", format!("at least {rank} counts"), format!("{counts:?}"))));
         }
         let mut shape = vec![1; counts.len() - rank];
         shape.extend(self.shape());

@@ -338,7 +338,7 @@ pub fn updates_in_place<B: Device>() {
     x.grad().unwrap().zero_();
     assert_eq!((gradient(&x), seed.to_vec::<f32>()), (vec![0.0, 0.0], vec![1.0, 1.0]));
     refused_with("add_: expected a result of shape [1]", || {
-        let _ = vector::<B>(&[1.0]).add_(&vector(&[1.0, 2.0, 3.0]));
+        let _ = vector::<B>(&[1.0]).add_(vector(&[1.0, 2.0, 3.0]));
     });
     refused_with("add_: expected a result that fits dtype i64", || {
         let _ = Tensor::<B>::arange(0, 3, 1).add_(0.5);
@@ -425,7 +425,7 @@ pub fn deep_chains<B: Device>() {
         let x = scalar::<B>(1.0).requires_grad_();
         let mut y = &x * 1.0;
         for _ in 1..LENGTH {
-            y = y * 1.0;
+            y *= 1.0;
         }
         y.backward();
         assert_eq!(x.grad().unwrap().item(), 1.0);
@@ -439,7 +439,7 @@ pub fn deep_chains<B: Device>() {
         // A pass that is recorded itself makes a second chain behind the first.
         let mut y = &x * 1.0;
         for _ in 1..LENGTH / 10 {
-            y = y * &x;
+            y *= &x;
         }
         let first = grad(&[&y], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
         assert_eq!(first.item(), (LENGTH / 10) as f64);
@@ -507,7 +507,7 @@ pub fn determinism<B: Device>() {
         let m = x.reshape([5, 8]);
         let mut total = scalar::<B>(0.0);
         for place in 0..12 {
-            let part = m.matmul(&m.t()).softmax(place % 2).i(place as isize % 5) * (0.1 + f64::from(place as i32));
+            let part = m.matmul(&m.t()).softmax(place % 2).i(place % 5) * (0.1 + f64::from(place as i32));
             total = total + (part.exp() * part.sin()).sum() + x.gather(0, &Tensor::arange(0, 40, 1).remainder(7)).sum();
         }
         total.backward();

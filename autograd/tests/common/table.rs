@@ -434,7 +434,7 @@ pub fn views<B: Device>() {
     checks.one("tril", &x, |x| x.tril(0));
     checks.one("triu", &x, |x| x.triu(1));
     checks.one("split", &x, |x| x.split(3, 2).iter().map(Tensor::sum).fold(x.sum(), |a, b| a * b));
-    checks.many("chunk", &[x.clone()], |list| list[0].chunk(3, 1));
+    checks.many("chunk", std::slice::from_ref(&x), |list| list[0].chunk(3, 1));
     checks.many("unbind", &[x], |list| list[0].unbind(0));
     checks.done();
 }
@@ -448,7 +448,7 @@ pub fn picking<B: Device>() {
     checks.one("gather from a view", &x, |x| x.t().gather(-1, &index(&[2, 2, 0, 0, 1, 1], &[2, 3])));
     checks.one("index_select", &x, |x| x.index_select(0, &index(&[2, 0, 2, -1], &[4])));
     checks.one("index_select, columns", &x, |x| x.index_select(-1, &index(&[1, 1, 0], &[3])));
-    checks.one("i with a mask", &x, |x| x.i(&x.detach().gt(0.0)));
+    checks.one("i with a mask", &x, |x| x.i(x.detach().gt(0.0)));
     checks.one("i with rows several times", &x, |x| x.i(([2, 0, 2], 1..)));
     checks.one("take_along", &x, |x| x.take_along(&index(&[1, 0, 1], &[1, 3]), 1));
     checks.one("masked_select", &x, |x| x.masked_select(&x.detach().gt(0.0)));
@@ -468,7 +468,7 @@ pub fn placing<B: Device>() {
     checks.two("i_set of a view", &x, &spread(&[2], 12), |x, y| x.i_set((1.., 0), y));
     checks.two("i_set backwards", &x, &y, |x, y| x.i_set(((..).step(-2), ..), y));
     checks.two("i_set of rows", &x, &y, |x, y| x.i_set([2, 0], y));
-    checks.two("i_set of a mask", &x, &spread(&[], 12), |x, y| x.i_set(&x.detach().gt(0.0), y));
+    checks.two("i_set of a mask", &x, &spread(&[], 12), |x, y| x.i_set(x.detach().gt(0.0), y));
     checks.two("i_add, rows several times", &x, &spread(&[3, 2], 12), |x, y| x.i_add([2, 0, 2], y));
     checks.two("i_add of a view", &x, &spread(&[2], 12), |x, y| x.i_add((.., 0..1), y.unsqueeze(0).narrow(1, 0, 1)));
     checks.two("into a plain tensor", &plain(&[0.0; 6], &[3, 2]), &y, |x, y| {

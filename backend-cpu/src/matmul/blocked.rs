@@ -262,8 +262,8 @@ unsafe fn tile<V: Vector, const MR: usize>(
     unsafe {
         let mut sums = [[V::splat(V::Elem::default()); ACROSS]; MR];
         let mut at = [a.first; MR];
-        for i in 1..MR {
-            at[i] = a.first.offset(i.min(rows - 1) as isize * a.next);
+        for (i, at) in at.iter_mut().enumerate().skip(1) {
+            *at = a.first.offset(i.min(rows - 1) as isize * a.next);
         }
         let mut from_b = b.first;
         let mut offset = 0;

@@ -198,7 +198,7 @@ fn impossible_allocation<B: Backend>(probe: &mut Probe<'_, B>) -> Check {
                     format!(
                         "an allocation of {count} bytes: expected ErrorKind::OutOfMemory that names the bytes, got: {error}"
                     )
-                })?
+                })?;
             }
         }
         let text = probe.backend.alloc(count).map(drop).expect_err("it was refused just now").to_string();
