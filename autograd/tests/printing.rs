@@ -19,7 +19,7 @@ fn as_pytorch_prints() {
     );
     assert_eq!(Tensor::zeros([2, 0]).to_string(), "tensor([], size=(2, 0))");
     assert_eq!(Tensor::zeros([0]).to(DType::I64).to_string(), "tensor([], dtype=i64)");
-    assert_eq!(Tensor::from(bf16::from_f32(3.14159)).to_string(), "tensor(3.1406, dtype=bf16)");
+    assert_eq!(Tensor::from(bf16::from_f32(std::f32::consts::PI)).to_string(), "tensor(3.1406, dtype=bf16)");
     assert_eq!(Tensor::arange(0, 1001, 1).to_string(), "tensor([   0,    1,    2,  ...,  998,  999, 1000])");
     let rows = Tensor::arange(0.0, 1001, 1).reshape([7, 143]).t().to_string();
     assert!(

@@ -5,8 +5,11 @@
 
 use autograd::{Nested, attempt};
 use backend_cpu::Cpu;
-use std::f64::{INFINITY as INF, NAN};
+
 use tensor_core::DType::{self, BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
+
+const INF: f64 = f64::INFINITY;
+const NAN: f64 = f64::NAN;
 
 type Tensor = autograd::Tensor<Cpu>;
 

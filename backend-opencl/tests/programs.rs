@@ -164,15 +164,15 @@ fn more_parameters_than_a_kernel_takes() {
     registers.push(program.input(DType::I64));
     inputs.push(In::Output(7));
     let mut outputs = Vec::new();
-    for number in 0..8 {
-        let mut value = registers[number];
+    for (number, &register) in registers.iter().enumerate() {
+        let mut value = register;
         for step in 0..3 {
             let scalar = program.scalar(Scalar::Int(1000 + number as i64 * 10 + step), DType::I64);
             value = program.binary(BinaryOp::Mul, value, scalar);
         }
         program.output(value);
         let layout = dense(DType::I64, shape.dims()).layout.flip(&[number as isize]).unwrap();
-        outputs.push(Tensor::new(DType::I64, layout, shape.numel(), |element| Scalar::from(element)));
+        outputs.push(Tensor::new(DType::I64, layout, shape.numel(), Scalar::from));
     }
     let expected = on_reference(&program, &shape, &inputs, &outputs);
     assert_eq!(on_device(&device, &program, &shape, &inputs, &outputs), expected);

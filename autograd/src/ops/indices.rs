@@ -222,6 +222,7 @@ tuples! {
 }
 
 #[cfg(test)]
+#[allow(clippy::reversed_empty_ranges, reason = "ends below 0 count from the back")]
 mod tests {
     use super::*;
 

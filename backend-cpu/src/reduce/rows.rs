@@ -91,6 +91,6 @@ mod tests {
 
     #[test]
     fn tiles_are_shallow_enough_for_any_fold() {
-        assert!(TILE <= LANES * <super::super::Sum<f64> as Fold>::DEPTH);
+        const { assert!(TILE <= LANES * <super::super::Sum<f64> as Fold>::DEPTH) };
     }
 }
