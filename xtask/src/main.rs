@@ -48,8 +48,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "conformance",
         args: "[--backend NAME] [FILTER]",
-        about: "Run the conformance kit on a backend (cpu, opencl, cuda, reference, minimal; opencl:1 is its second\n\
-                device) and print what is native, what falls back, and what is wrong.",
+        about: "Run the conformance kit on a backend (cpu, opencl, cuda, reference, minimal; opencl:1 is\n\
+                its second device) and print what is native, what falls back, and what is wrong.",
         run: conformance::main,
     },
     Command {
