@@ -320,23 +320,23 @@ impl Backend for Numbered {
 #[rustfmt::skip]
 fn devices() {
     let on = |label| autograd::Tensor::from_slice_on(&Numbered(label), &[1.0_f32, 2.0], [2]);
-    let (a, b) = (&on("first"), &on("second"));
+    let (a, b) = (&on("reference:0"), &on("reference:1"));
     let places = &b.to(DType::I64);
     let mask = &b.gt(0);
-    says!(a + b, "add: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(a.maximum(b), "maximum: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(a.eq(b), "eq: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(a.dot(b), "dot: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(autograd::Tensor::cat(&[a, b], 0), "cat: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(autograd::Tensor::stack(&[a, b], 0), "stack: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(mask.where_cond(a, a), "where: expected tensors on one device, got second and first; hint: move one of them with .to(&device)");
-    says!(a.masked_select(mask), "masked_select: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(a.gather(0, places), "gather: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(a.scatter(0, &a.to(DType::I64), b), "scatter: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(a.index_select(0, places), "index_select: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(a.i_set(.., b), "i_set: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
-    says!(a.add_(b), "add_: expected tensors on one device, got first and second; hint: move one of them with .to(&device)");
+    says!(a + b, "add: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(a.maximum(b), "maximum: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(a.eq(b), "eq: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(a.dot(b), "dot: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(autograd::Tensor::cat(&[a, b], 0), "cat: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(autograd::Tensor::stack(&[a, b], 0), "stack: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(mask.where_cond(a, a), "where: expected tensors on one device, got reference:1 and reference:0; hint: move one of them with .to(&device)");
+    says!(a.masked_select(mask), "masked_select: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(a.gather(0, places), "gather: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(a.scatter(0, &a.to(DType::I64), b), "scatter: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(a.index_select(0, places), "index_select: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(a.i_set(.., b), "i_set: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
+    says!(a.add_(b), "add_: expected tensors on one device, got reference:0 and reference:1; hint: move one of them with .to(&device)");
     // What has no axis and is known may meet any device, and what must be moved can be.
-    assert_eq!((a * autograd::Tensor::full_on(&Numbered("second"), [], 3, DType::F32)).to_vec::<f32>(), [3.0, 6.0]);
-    assert_eq!((a + b.to(&Numbered("first"))).to_vec::<f32>(), [2.0, 4.0]);
+    assert_eq!((a * autograd::Tensor::full_on(&Numbered("reference:1"), [], 3, DType::F32)).to_vec::<f32>(), [3.0, 6.0]);
+    assert_eq!((a + b.to(&Numbered("reference:0"))).to_vec::<f32>(), [2.0, 4.0]);
 }

@@ -242,7 +242,8 @@ pub fn record_fallbacks<T>(run: impl FnOnce() -> T) -> (T, BTreeSet<&'static str
 /// Counts a fallback. The functions of this module do it themselves; a backend that has a slow way of its own calls it.
 ///
 /// # Errors
-/// If `GRADIX_DENY_FALLBACK=1` is set. The reference backend is exempt: who asks for the interpreter by name means it.
+/// If `GRADIX_DENY_FALLBACK=1` is set. Backends whose label starts with `reference` are exempt: who asks for
+/// the interpreter by name means it.
 pub fn note_fallback<B: Backend>(op: &'static str, backend: &B) -> Result<()> {
     RECORDED.with_borrow_mut(|recorded| {
         if let Some(recorded) = recorded {
@@ -251,7 +252,7 @@ pub fn note_fallback<B: Backend>(op: &'static str, backend: &B) -> Result<()> {
     });
     static DENIED: OnceLock<bool> = OnceLock::new();
     if *DENIED.get_or_init(|| std::env::var_os("GRADIX_DENY_FALLBACK").is_some_and(|value| value == "1"))
-        && backend.label() != "reference"
+        && !backend.label().starts_with("reference")
     {
         return Err(Error::new(ErrorKind::FallbackDenied { op: op.into(), device: backend.label().into_owned() }));
     }
