@@ -4,7 +4,7 @@ use crate::misuse::ok;
 use crate::operand::Operand;
 use crate::primitive::{Primitive, ViewOp, apply, apply1};
 use crate::tensor::Tensor;
-use tensor_core::{Backend, DType, Error, Result, ScatterOp, Shape};
+use tensor_core::{Backend, DType, Error, Result, Scalar, ScatterOp, Shape};
 
 impl<B: Backend> Tensor<B> {
     pub(crate) fn try_gather(&self, axis: isize, index: &Self) -> Result<Self> {
@@ -125,7 +125,82 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn index_select(&self, axis: isize, index: &Self) -> Self {
-        ok(apply1(Primitive::IndexSelect(axis, Box::new((index.array(), self.checked_shape()))), self))
+        ok(self.try_index_select(axis, index))
+    }
+
+    pub(crate) fn try_index_select(&self, axis: isize, index: &Self) -> Result<Self> {
+        apply1(Primitive::IndexSelect(axis, Box::new((index.array(), self.checked_shape()))), self)
+    }
+
+    /// Elements by their row-major numbers; negative ones count from the back. The result has the shape of the index.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.take(&Tensor::from([3_i64, 0])).to_vec::<f32>(), [4.0, 1.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the index has no integer dtype, or a number does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn take(&self, index: &Self) -> Self {
+        let picked = ok(self.flatten().try_index_select(0, &index.flatten()).map_err(|error| error.named("take")));
+        picked.reshape_to(&index.checked_shape())
+    }
+
+    /// This tensor with whole slices along an axis set to a value.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::ones([2, 2]).index_fill(1, &Tensor::from([0_i64]), 7);
+    /// assert_eq!(x.to_vec::<f32>(), [7.0, 1.0, 7.0, 1.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the axis does not exist, the index is no integer vector, or an index does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn index_fill(&self, axis: isize, index: &Self, value: impl Into<Scalar>) -> Self {
+        let shape = self.checked_shape();
+        let at = ok(shape.axis(axis, "index_fill"));
+        let mut dims = shape.dims().to_vec();
+        if let Some(size) = dims.get_mut(at) {
+            *size = index.numel();
+        }
+        let slices = Self::full_on(&self.device(), &dims, value, self.dtype());
+        ok(self.try_index_scatter(ScatterOp::Set, axis, index, &slices).map_err(|error| error.named("index_fill")))
+    }
+
+    /// How often each number from 0 on occurs in a vector of integers, `I64`; at least `length` counts.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([0_i64, 2, 2]).bincount(4).to_vec::<i64>(), [1, 0, 2, 0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the tensor is no vector, its dtype no integer, or a number is below 0.
+    #[track_caller]
+    #[must_use]
+    pub fn bincount(&self, length: usize) -> Self {
+        if self.rank() != 1 || !self.dtype().is_int() {
+            let got = format!("shape {:?} and dtype {}", self.shape(), self.dtype());
+            ok::<()>(Err(Error::shape("bincount", "a vector of integers", got)));
+        }
+        let mut bins = length;
+        if self.numel() > 0 {
+            let lowest = self.min().item_scalar().as_i64();
+            if lowest < 0 {
+                ok::<()>(Err(Error::value("bincount", "numbers of at least 0", lowest.to_string())));
+            }
+            bins = bins.max(self.max().item_scalar().as_i64() as usize + 1);
+        }
+        let ones = Self::ones_on(&self.device(), [self.numel()], DType::I64);
+        Self::zeros_on(&self.device(), [bins], DType::I64).index_add(0, self, &ones)
     }
 
     /// This tensor with slices of `src` added at the places of a vector of indices.

@@ -2,6 +2,7 @@
 //!
 //! Values that other tensors were computed from, and views taken earlier, keep what they were.
 
+use super::Generator;
 use super::indexing::not_lost;
 use crate::misuse::ok;
 use crate::operand::Operand;
@@ -111,6 +112,48 @@ impl<B: Backend> Tensor<B> {
         ok(self.update("copy_", |old| {
             let new = other.array().to_backend(old.backend())?.cast(old.dtype())?;
             new.expand(old.shape()).map_err(|error| error.named("copy_"))
+        }));
+        self
+    }
+
+    /// Gives every element a uniform random number from `low` (included) to `high` (excluded), from the global generator.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let weights = Tensor::zeros([100]);
+    /// weights.uniform_(-0.1, 0.1);
+    /// assert!(weights.abs().max().item() <= 0.1);
+    /// ```
+    ///
+    /// # Panics
+    /// If the tensor requires a gradient outside of [`no_grad`](crate::no_grad), or the dtype is no float.
+    #[track_caller]
+    pub fn uniform_(&self, low: f64, high: f64) -> &Self {
+        ok(self.update("uniform_", |old| {
+            let noise = Generator::draw().rand_array(old.backend(), old.shape(), old.dtype());
+            noise.and_then(|noise| noise.mul(high - low)?.add(low)).map_err(|error| error.named("uniform_"))
+        }));
+        self
+    }
+
+    /// Gives every element a normally distributed random number, from the global generator.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let weights = Tensor::zeros([1000]);
+    /// weights.normal_(5.0, 0.1);
+    /// assert!((weights.mean().item() - 5.0).abs() < 0.1);
+    /// ```
+    ///
+    /// # Panics
+    /// If the tensor requires a gradient outside of [`no_grad`](crate::no_grad), or the dtype is no float.
+    #[track_caller]
+    pub fn normal_(&self, mean: f64, std: f64) -> &Self {
+        ok(self.update("normal_", |old| {
+            let noise = Generator::draw().randn_array(old.backend(), old.shape(), old.dtype());
+            noise.and_then(|noise| noise.mul(std)?.add(mean)).map_err(|error| error.named("normal_"))
         }));
         self
     }

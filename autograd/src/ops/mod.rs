@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `operators.rs` | `+ - * / % & \| ^ << >> ! -` and their assigning forms |
 //! | `pointwise.rs` | element by element: functions, comparisons, conversions |
+//! | `activation.rs`, `loss.rs`, `nn.rs` | what networks use, written with the others |
 //! | `reduce.rs` | along axes: sums, extremes, statistics, scans, sort, softmax |
 //! | `shape.rs` | views, joining and splitting |
 //! | `index.rs` | picking and placing elements |
@@ -12,12 +13,15 @@
 //! | `create.rs`, `random.rs` | constructors, and where random numbers come from |
 //! | `inplace.rs` | the methods with a trailing underscore |
 
+mod activation;
 mod create;
 mod index;
 mod indexing;
 mod indices;
 mod inplace;
 mod linalg;
+mod loss;
+mod nn;
 mod operators;
 mod pointwise;
 mod random;

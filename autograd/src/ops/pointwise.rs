@@ -6,7 +6,7 @@ use crate::operand::Operand;
 use crate::primitive::{Primitive, apply, apply1};
 use crate::tensor::Tensor;
 use tensor_core::op::{BinaryOp, CompareOp, TernaryOp, UnaryOp};
-use tensor_core::{Array, Backend, DType, Result, Scalar};
+use tensor_core::{Array, Backend, DType, Error, Result, Scalar};
 
 /// A method for each row: its doc, an example with its result, the op.
 macro_rules! unary {
@@ -498,6 +498,83 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     fn truth(&self) -> Self {
         Self::from_array(ok(self.array().cast(DType::Bool)))
+    }
+
+    /// Where `|x − y| ≤ atol + rtol·|y|`, as bools; equal infinities are close, and NaN to NaN if `equal_nan`.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([1.0_f32, 2.0]);
+    /// let y = Tensor::from([1.0000001_f32, 2.1]);
+    /// assert_eq!(x.isclose(&y, 1e-5, 1e-8, false).to_vec::<bool>(), [true, false]);
+    /// ```
+    ///
+    /// # Panics
+    /// If shapes do not broadcast, dtypes differ, or devices do.
+    #[track_caller]
+    #[must_use]
+    pub fn isclose(&self, other: &Self, rtol: f64, atol: f64, equal_nan: bool) -> Self {
+        ok(self.try_isclose(other, rtol, atol, equal_nan, "isclose"))
+    }
+
+    fn try_isclose(&self, other: &Self, rtol: f64, atol: f64, equal_nan: bool, op: &'static str) -> Result<Self> {
+        if self.dtype() != other.dtype() {
+            return Err(Error::dtype(
+                op,
+                "two tensors of one dtype",
+                format!("{} and {}", self.dtype(), other.dtype()),
+            )
+            .hint("convert one with .to(dtype)"));
+        }
+        let named = |error: Error| error.named(op);
+        let (x, y) = (self.array(), other.array());
+        let equal = Array::compare(CompareOp::Eq, &x, &y).map_err(named)?;
+        if !self.dtype().is_float() {
+            let (x, y) = (Self::from_array(x.cast(DType::F64)?), Self::from_array(y.cast(DType::F64)?));
+            let close = (&x - &y).abs().le((y.abs() * rtol) + atol);
+            return Ok(Self::from_array(equal).logical_or(&close));
+        }
+        let (x, y) = (Self::from_array(x), Self::from_array(y));
+        let allowed = y.abs() * rtol + atol;
+        let distance = (&x - &y).abs();
+        let close = distance.le(&allowed).logical_and(&distance.isfinite());
+        let mut close = Self::from_array(equal).logical_or(&close);
+        if equal_nan {
+            close = close.logical_or(&x.isnan().logical_and(&y.isnan()));
+        }
+        Ok(close)
+    }
+
+    /// Whether all elements are [`isclose`](Self::isclose).
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert!(Tensor::from([0.1_f32]).allclose(&Tensor::from([0.1000001_f32]), 1e-5, 1e-8));
+    /// ```
+    ///
+    /// # Panics
+    /// If shapes do not broadcast, dtypes differ, or devices do.
+    #[track_caller]
+    pub fn allclose(&self, other: &Self, rtol: f64, atol: f64) -> bool {
+        ok(self.try_isclose(other, rtol, atol, false, "allclose")).all().item_scalar().as_bool()
+    }
+
+    /// Whether shapes are the same and all elements equal. NaN equals nothing.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert!(Tensor::ones([2]).equal(&Tensor::from([1_i64, 1])));
+    /// assert!(!Tensor::ones([2]).equal(&Tensor::ones([1, 2])));
+    /// ```
+    ///
+    /// # Panics
+    /// If devices differ.
+    #[track_caller]
+    pub fn equal(&self, other: &Self) -> bool {
+        self.shape() == other.shape() && self.eq(other).all().item_scalar().as_bool()
     }
 
     /// The values converted to another dtype: floats become integers by cutting off the fraction (out of range becomes the

@@ -93,14 +93,6 @@ impl<B: Backend> Tensor<B> {
         ok(self.try_mean(axes, keepdim))
     }
 
-    fn require_float(&self, op: &'static str) -> Result<()> {
-        if self.dtype().is_float() {
-            return Ok(());
-        }
-        Err(Error::dtype(op, "a float dtype (f16, bf16, f32, f64)", self.dtype().name())
-            .hint("convert it first: .to(DType::F32)"))
-    }
-
     /// How many elements go into one result.
     fn reduced_count(&self, axes: &[isize], op: &'static str) -> Result<usize> {
         let to = self.reduction(axes, false, op)?;
@@ -108,7 +100,7 @@ impl<B: Backend> Tensor<B> {
     }
 
     fn try_mean(&self, axes: &[isize], keepdim: bool) -> Result<Self> {
-        self.require_float("mean")?;
+        self.expect_float("mean")?;
         let count = self.reduced_count(axes, "mean")?;
         let dtype = self.dtype();
         // f16 sums overflow long before their means do.
@@ -446,7 +438,7 @@ impl<B: Backend> Tensor<B> {
     }
 
     fn try_var(&self, axes: &[isize], correction: usize, keepdim: bool, op: &'static str) -> Result<Self> {
-        self.require_float(op)?;
+        self.expect_float(op)?;
         let count = self.reduced_count(axes, op)?;
         let dtype = self.dtype();
         let wide = self.try_to_dtype(dtype.compute())?;
@@ -532,7 +524,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn norm_dims(&self, p: f64, axes: &[isize], keepdim: bool) -> Self {
-        ok(self.require_float("norm"));
+        ok(self.expect_float("norm"));
         let dtype = self.dtype();
         let x = self.to_dtype(dtype.compute());
         let result = if p == 2.0 {
@@ -569,7 +561,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn logsumexp(&self, axes: &[isize], keepdim: bool) -> Self {
-        ok(self.require_float("logsumexp"));
+        ok(self.expect_float("logsumexp"));
         let count = ok(self.reduced_count(axes, "logsumexp"));
         if count == 0 {
             return self.exp().sum_dims(axes, keepdim).log();
@@ -720,6 +712,84 @@ impl<B: Backend> Tensor<B> {
             ok::<()>(Err(Error::index("topk", format!("k of at most {size}"), k.to_string())));
         }
         (values.narrow(axis, 0, k), indices.narrow(axis, 0, k))
+    }
+
+    /// The smallest and the largest element.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let (low, high) = Tensor::from([3.0_f32, 1.0, 2.0]).aminmax();
+    /// assert_eq!((low.item(), high.item()), (1.0, 3.0));
+    /// ```
+    ///
+    /// # Panics
+    /// If there are no elements.
+    #[track_caller]
+    #[must_use]
+    pub fn aminmax(&self) -> (Self, Self) {
+        let named = |error: Error| error.named("aminmax");
+        let low = ok(self.try_extreme(ReduceOp::Min, &[], false, "aminmax").map_err(named));
+        (low, ok(self.try_extreme(ReduceOp::Max, &[], false, "aminmax").map_err(named)))
+    }
+
+    /// The sum of the elements that are not NaN. Gradient: 0 where they are.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1.0_f32, f32::NAN]).nansum().item(), 1.0);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails.
+    #[track_caller]
+    #[must_use]
+    pub fn nansum(&self) -> Self {
+        self.masked_fill(&self.isnan(), 0).sum()
+    }
+
+    /// The mean of the elements that are not NaN. Gradient: 0 where they are.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1.0_f32, f32::NAN, 2.0]).nanmean().item(), 1.5);
+    /// ```
+    ///
+    /// # Panics
+    /// If the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn nanmean(&self) -> Self {
+        ok(self.expect_float("nanmean"));
+        let (wide, missing) = (self.to_dtype(self.dtype().compute()), self.isnan());
+        let count = missing.logical_not().sum();
+        (wide.masked_fill(&missing, 0).sum() / count.to_dtype(wide.dtype())).to_dtype(self.dtype())
+    }
+
+    /// The differences of neighbours along an axis, which is one shorter then.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1_i64, 4, 9]).diff(0).to_vec::<i64>(), [3, 5]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the axis does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn diff(&self, axis: isize) -> Self {
+        let shape = self.checked_shape();
+        let at = ok(shape.axis(axis, "diff"));
+        let Some(&size) = shape.dims().get(at) else {
+            return ok(Err(Error::shape("diff", "a tensor with at least one axis", "a 0-d tensor")));
+        };
+        let pairs = size.saturating_sub(1);
+        let (left, right) = (self.narrow(axis, 0, pairs), self.narrow(axis, size - pairs, pairs));
+        // Bools differ where they are not equal.
+        if self.dtype() == DType::Bool { right.bitwise_xor(&left) } else { right - left }
     }
 
     /// The number of elements that are not 0; NaN is not.

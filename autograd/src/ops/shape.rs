@@ -223,6 +223,137 @@ impl<B: Backend> Tensor<B> {
         }
     }
 
+    /// A matrix, or a batch of them, transposed: the last two axes exchanged.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([5, 2, 3]).mt().shape(), [5, 3, 2]);
+    /// ```
+    ///
+    /// # Panics
+    /// If there are fewer than two axes.
+    #[track_caller]
+    #[must_use]
+    pub fn mt(&self) -> Self {
+        if self.rank() < 2 {
+            ok::<()>(Err(Error::shape("mt", "a matrix or a batch of them", format!("shape {:?}", self.shape()))));
+        }
+        self.transpose(-2, -1)
+    }
+
+    /// Broadcast to a shape without copying.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1_i64, 2]).broadcast_to([2, 2]).to_vec::<i64>(), [1, 2, 1, 2]);
+    /// ```
+    ///
+    /// # Panics
+    /// If an axis of another size than 1 would have to change.
+    #[track_caller]
+    #[must_use]
+    pub fn broadcast_to(&self, shape: impl AsRef<[usize]>) -> Self {
+        let shape = ok(Shape::new(shape).map_err(|error| error.named("broadcast_to")));
+        ok(self.try_viewed(ViewOp::Expand(shape)).map_err(|error| error.named("broadcast_to")))
+    }
+
+    /// All tensors broadcast to their common shape, without copying.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let all = Tensor::broadcast_tensors(&[&Tensor::zeros([2, 1]), &Tensor::zeros([3])]);
+    /// assert_eq!(all[0].shape(), all[1].shape());
+    /// ```
+    ///
+    /// # Panics
+    /// If shapes do not broadcast.
+    #[track_caller]
+    #[must_use]
+    pub fn broadcast_tensors(tensors: &[&Self]) -> Vec<Self> {
+        let mut common = Shape::scalar();
+        for tensor in tensors {
+            common = ok(common.broadcast(&tensor.checked_shape(), "broadcast_tensors"));
+        }
+        let mut wide = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            wide.push(tensor.expand_to(&common));
+        }
+        wide
+    }
+
+    /// [`repeat`](Self::repeat), but fewer counts than axes are those of the last axes.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::zeros([2, 3]).tile(&[2]).shape(), [2, 6]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the result is too large.
+    #[track_caller]
+    #[must_use]
+    pub fn tile(&self, counts: &[usize]) -> Self {
+        let mut all = vec![1; self.rank().saturating_sub(counts.len())];
+        all.extend(counts);
+        self.repeat(&all)
+    }
+
+    /// Every place of an axis several times in a row.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1_i64, 2]).repeat_interleave(2, 0).to_vec::<i64>(), [1, 1, 2, 2]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the axis does not exist, or the result is too large.
+    #[track_caller]
+    #[must_use]
+    pub fn repeat_interleave(&self, count: usize, axis: isize) -> Self {
+        let at = ok(self.checked_shape().axis(axis, "repeat_interleave"));
+        let mut dims = self.shape();
+        if dims.is_empty() {
+            return self.broadcast_to([count]);
+        }
+        let mut wide = dims.clone();
+        wide.insert(at + 1, count);
+        let too_large = || Error::shape("repeat_interleave", "a shape that fits memory", format!("{count} repeats"));
+        dims[at] = ok(dims[at].checked_mul(count).ok_or_else(too_large));
+        self.unsqueeze(at as isize + 1).broadcast_to(wide).reshape_to(&ok(Shape::new(&dims)))
+    }
+
+    /// A constant border: `(before, after)` for each of the last axes, in the order of the axes.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// assert_eq!(Tensor::from([1_i64, 2]).pad(&[(1, 2)], 0).to_vec::<i64>(), [0, 1, 2, 0, 0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If there are more pairs than axes, or the result is too large.
+    #[track_caller]
+    #[must_use]
+    pub fn pad(&self, border: &[(usize, usize)], value: impl Into<Scalar>) -> Self {
+        let shape = self.shape();
+        let Some(first) = shape.len().checked_sub(border.len()) else {
+            return ok(Err(Error::shape("pad", format!("at most {} pairs", shape.len()), border.len().to_string())));
+        };
+        let mut dims = shape.clone();
+        let mut place = vec![crate::ops::Index::Slice((..).into()); first];
+        for (axis, &(before, after)) in (first..).zip(border) {
+            let size = before.checked_add(shape[axis]).and_then(|size| size.checked_add(after));
+            dims[axis] = ok(size.ok_or_else(|| Error::shape("pad", "a shape that fits memory", format!("{border:?}"))));
+            place.push(crate::ops::Index::Slice((before..before + shape[axis]).into()));
+        }
+        Self::full_on(&self.device(), &dims, value, self.dtype()).i_set(place, self)
+    }
+
     /// An axis moved to another place.
     ///
     /// ```

@@ -1,0 +1,216 @@
+//! What layers of networks are made of.
+
+use crate::misuse::ok;
+use crate::tensor::Tensor;
+use tensor_core::{Array, Backend, DType, Error, Result, Shape};
+
+impl<B: Backend> Tensor<B> {
+    /// `x·weightᵀ + bias`: from shape `[…, in]` with a weight of shape `[out, in]` to `[…, out]`.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let weight = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+    /// let y = Tensor::from([1.0_f32, 1.0]).linear(&weight, Some(&Tensor::ones([3])));
+    /// assert_eq!(y.to_vec::<f32>(), [4.0, 8.0, 12.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If sizes do not fit, or dtypes or devices differ.
+    #[track_caller]
+    #[must_use]
+    pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Self {
+        if weight.rank() != 2 || self.shape().last() != weight.shape().last() {
+            let expected = format!("a weight of shape [out, {}]", self.shape().last().map_or(0, |&size| size));
+            ok::<()>(Err(Error::shape("linear", expected, format!("{:?}", weight.shape()))));
+        }
+        let product = self.matmul(&weight.t());
+        match bias {
+            None => product,
+            Some(bias) if bias.shape() == [weight.size(0)] => product + bias,
+            Some(bias) => ok(Err(Error::shape(
+                "linear",
+                format!("a bias of shape [{}]", weight.size(0)),
+                format!("{:?}", bias.shape()),
+            ))),
+        }
+    }
+
+    /// The rows of a table at these places: from shape `[…]` of integers with a weight of shape `[count, size]` to
+    /// `[…, size]`. Gradient: to the rows, each the sum over the places that name it.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let table = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// let rows = Tensor::from([1_i64, 1, 0]).embedding(&table);
+    /// assert_eq!(rows.to_vec::<f32>(), [3.0, 4.0, 3.0, 4.0, 1.0, 2.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the weight is no matrix, this dtype no integer, or there is no such row.
+    #[track_caller]
+    #[must_use]
+    pub fn embedding(&self, weight: &Self) -> Self {
+        if weight.rank() != 2 {
+            ok::<()>(Err(Error::shape("embedding", "a weight of shape [count, size]", format!("{:?}", weight.shape()))));
+        }
+        let rows = weight.try_index_select(0, &self.flatten());
+        let rows = ok(rows.map_err(|error| error.named("embedding")));
+        let mut shape = self.shape();
+        shape.push(weight.size(1));
+        rows.reshape_to(&ok(Shape::new(&shape)))
+    }
+
+    /// The axes that a norm's shape names, which must be the last ones.
+    fn trailing_axes(&self, shape: &[usize], op: &'static str) -> Result<Vec<isize>> {
+        self.expect_float(op)?;
+        let own = self.shape();
+        if shape.is_empty() || !own.ends_with(shape) {
+            return Err(Error::shape(op, format!("a tensor whose shape ends with {shape:?}"), format!("{own:?}"))
+                .hint("the shape of a norm names the last axes, and at least one"));
+        }
+        Ok((1..=shape.len() as isize).map(|back| -back).collect())
+    }
+
+    /// Scale and shift of a norm.
+    #[track_caller]
+    fn affine(self, shape: &[usize], weight: Option<&Self>, bias: Option<&Self>, op: &'static str) -> Self {
+        for part in [weight, bias].into_iter().flatten() {
+            if part.shape() != shape {
+                let got = format!("{:?}", part.shape());
+                ok::<()>(Err(Error::shape(op, format!("a weight and bias of shape {shape:?}"), got)));
+            }
+        }
+        let scaled = weight.map_or_else(|| self.clone(), |weight| &self * weight);
+        bias.map_or_else(|| scaled.clone(), |bias| &scaled + bias)
+    }
+
+    /// Mean 0 and variance 1 over the last axes, whose sizes are given: `(x − mean) / √(variance + eps)`, then scaled and
+    /// shifted. f16 and bf16 are computed in f32.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let y = Tensor::from([[1.0_f32, 3.0]]).layer_norm(&[2], None, None, 0.0);
+    /// assert_eq!(y.to_vec::<f32>(), [-1.0, 1.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the tensor's shape does not end with `shape`, the weight or bias has another one, or the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn layer_norm(&self, shape: &[usize], weight: Option<&Self>, bias: Option<&Self>, eps: f64) -> Self {
+        let axes = ok(self.trailing_axes(shape, "layer_norm"));
+        let wide = self.to_dtype(self.dtype().compute());
+        let centred = &wide - wide.mean_dims(&axes, true);
+        let variance = centred.square().mean_dims(&axes, true);
+        let normal = (centred * (variance + eps).rsqrt()).to_dtype(self.dtype());
+        normal.affine(shape, weight, bias, "layer_norm")
+    }
+
+    /// `x / √(mean of x² + eps)` over the last axes, whose sizes are given, then scaled. f16 and bf16 are computed in f32.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let y = Tensor::from([[3.0_f32, 3.0]]).rms_norm(&[2], None, 0.0);
+    /// assert_eq!(y.to_vec::<f32>(), [1.0, 1.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the tensor's shape does not end with `shape`, the weight has another one, or the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn rms_norm(&self, shape: &[usize], weight: Option<&Self>, eps: f64) -> Self {
+        let axes = ok(self.trailing_axes(shape, "rms_norm"));
+        let wide = self.to_dtype(self.dtype().compute());
+        let scale = (wide.square().mean_dims(&axes, true) + eps).rsqrt();
+        (wide * scale).to_dtype(self.dtype()).affine(shape, weight, None, "rms_norm")
+    }
+
+    /// Slices along an axis divided by their p-norm, or by `eps` where that is larger.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let y = Tensor::from([3.0_f32, 4.0]).normalize(2.0, 0, 1e-12);
+    /// assert!((y.norm().item() - 1.0).abs() < 1e-6);
+    /// ```
+    ///
+    /// # Panics
+    /// If the axis does not exist, or the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn normalize(&self, p: f64, axis: isize, eps: f64) -> Self {
+        ok(self.expect_float("normalize"));
+        ok(self.checked_shape().axis(axis, "normalize"));
+        self / self.norm_dims(p, &[axis], true).clamp_min(eps)
+    }
+
+    /// The cosine of the angle between slices along an axis; lengths count as at least `eps`.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::from([1.0_f32, 0.0]);
+    /// assert_eq!(x.cosine_similarity(&Tensor::from([0.0_f32, 2.0]), 0, 1e-8).item(), 0.0);
+    /// ```
+    ///
+    /// # Panics
+    /// If shapes do not broadcast, the axis does not exist, or the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn cosine_similarity(&self, other: &Self, axis: isize, eps: f64) -> Self {
+        ok(self.expect_float("cosine_similarity"));
+        let shape = ok(self.checked_shape().broadcast(&other.checked_shape(), "cosine_similarity"));
+        ok(shape.axis(axis, "cosine_similarity"));
+        let (a, b) = (self.expand_to(&shape), other.expand_to(&shape));
+        let length = |x: &Self| x.norm_dims(2.0, &[axis], true).clamp_min(eps);
+        ((&a / length(&a)) * (&b / length(&b))).sum_dims(&[axis], false)
+    }
+
+    /// `softmax(q·kᵀ/√d + mask)·v`: this tensor is the queries `[…, L, d]`, with keys `[…, S, d]` and values `[…, S, e]`. A mask
+    /// broadcasts to `[…, L, S]`: bools say which keys count, floats are added. `causal` lets place `i` see the keys up to
+    /// `i` only.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let x = Tensor::eye(2);
+    /// let y = x.scaled_dot_product_attention(&x, &x, None, true);
+    /// assert_eq!(y.i(0).to_vec::<f32>(), [1.0, 0.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If an operand has fewer than two axes, sizes do not fit, or the dtype is no float.
+    #[track_caller]
+    #[must_use]
+    pub fn scaled_dot_product_attention(&self, key: &Self, value: &Self, mask: Option<&Self>, causal: bool) -> Self {
+        let op = "scaled_dot_product_attention";
+        ok(self.expect_float(op));
+        if self.rank() < 2 || key.rank() < 2 || value.rank() < 2 {
+            let got = format!("shapes {:?}, {:?} and {:?}", self.shape(), key.shape(), value.shape());
+            ok::<()>(Err(Error::shape(op, "queries, keys and values with at least two axes", got)));
+        }
+        if self.size(-1) != key.size(-1) || key.size(-2) != value.size(-2) {
+            let got = format!("shapes {:?}, {:?} and {:?}", self.shape(), key.shape(), value.shape());
+            ok::<()>(Err(Error::shape(op, "queries and keys of one size, and a value for each key", got)));
+        }
+        let (places, keys) = (self.size(-2), key.size(-2));
+        let mut scores = (self * (self.size(-1) as f64).sqrt().recip()).matmul(&key.transpose(-2, -1));
+        if causal {
+            let all = Array::full(&self.device(), true, &ok(Shape::new([places, keys])), DType::Bool);
+            let later = Self::from_array(ok(all.triangle(1, true)));
+            scores = scores.masked_fill(&later, f64::NEG_INFINITY);
+        }
+        match mask {
+            Some(mask) if mask.dtype() == DType::Bool => {
+                scores = scores.masked_fill(&mask.logical_not(), f64::NEG_INFINITY);
+            }
+            Some(mask) => scores = scores + mask,
+            None => {}
+        }
+        scores.softmax(-1).matmul(value)
+    }
+}
