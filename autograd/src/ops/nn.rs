@@ -53,7 +53,11 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn embedding(&self, weight: &Self) -> Self {
         if weight.rank() != 2 {
-            ok::<()>(Err(Error::shape("embedding", "a weight of shape [count, size]", format!("{:?}", weight.shape()))));
+            ok::<()>(Err(Error::shape(
+                "embedding",
+                "a weight of shape [count, size]",
+                format!("{:?}", weight.shape()),
+            )));
         }
         let rows = weight.try_index_select(0, &self.flatten());
         let rows = ok(rows.map_err(|error| error.named("embedding")));
