@@ -21,7 +21,7 @@ use tensor_core::{Array, Backend, Error, Result};
 
 /// How a backward pass runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct GradOptions {
     /// Keeps what the graph saved, so that it can be walked again.
     pub retain_graph: bool,
     /// Records the pass itself, so that its gradients can be differentiated. Implies `retain_graph`.
@@ -30,7 +30,7 @@ pub struct Options {
     pub allow_unused: bool,
 }
 
-impl Options {
+impl GradOptions {
     /// Keeps what the graph saved.
     #[must_use]
     pub fn retain_graph(mut self) -> Self {
@@ -63,12 +63,12 @@ impl Options {
 /// ```
 /// # use tensor_core::reference::Reference;
 /// # type Tensor = autograd::Tensor<Reference>;
-/// use autograd::{Options, grad};
+/// use autograd::{GradOptions, grad};
 /// let x = Tensor::scalar(2.0).requires_grad_();
 /// let y = x.powi(5);
-/// let first = grad(&[&y], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
-/// let second = grad(&[&first], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
-/// let third = grad(&[&second], &[&x], &[], Options::default()).remove(0).unwrap();
+/// let first = grad(&[&y], &[&x], &[], GradOptions::default().create_graph()).remove(0).unwrap();
+/// let second = grad(&[&first], &[&x], &[], GradOptions::default().create_graph()).remove(0).unwrap();
+/// let third = grad(&[&second], &[&x], &[], GradOptions::default()).remove(0).unwrap();
 /// assert_eq!([first.item(), second.item(), third.item()], [80.0, 160.0, 240.0]);
 /// ```
 ///
@@ -80,7 +80,7 @@ pub fn grad<B: Backend>(
     outputs: &[&Tensor<B>],
     inputs: &[&Tensor<B>],
     gradients: &[&Tensor<B>],
-    options: Options,
+    options: GradOptions,
 ) -> Vec<Option<Tensor<B>>> {
     crate::misuse::ok(attempt(|| try_grad(outputs, inputs, gradients, options)).flatten())
 }
@@ -89,7 +89,7 @@ pub(crate) fn try_grad<B: Backend>(
     outputs: &[&Tensor<B>],
     inputs: &[&Tensor<B>],
     gradients: &[&Tensor<B>],
-    options: Options,
+    options: GradOptions,
 ) -> Result<Vec<Option<Tensor<B>>>> {
     if !gradients.is_empty() && gradients.len() != outputs.len() {
         return Err(Error::gradient(
@@ -135,13 +135,17 @@ pub(crate) fn try_grad<B: Backend>(
 pub(crate) fn backward<B: Backend>(
     outputs: &[&Tensor<B>],
     gradients: &[Option<&Tensor<B>>],
-    options: &Options,
+    options: &GradOptions,
 ) -> Result<()> {
     // The rules are written with operators, which panic when a device fails; here that becomes an error again.
     attempt(|| try_backward(outputs, gradients, options)).flatten()
 }
 
-fn try_backward<B: Backend>(outputs: &[&Tensor<B>], gradients: &[Option<&Tensor<B>>], options: &Options) -> Result<()> {
+fn try_backward<B: Backend>(
+    outputs: &[&Tensor<B>],
+    gradients: &[Option<&Tensor<B>>],
+    options: &GradOptions,
+) -> Result<()> {
     let mut pass = Pass::new(options);
     pass.seed("backward", outputs, gradients)?;
     pass.run("backward")?;
@@ -206,7 +210,7 @@ impl Targets {
 
 /// One walk.
 struct Pass<'a, B: Backend> {
-    options: &'a Options,
+    options: &'a GradOptions,
     targets: Option<Targets>,
     queue: Queue<B>,
     /// The gradients gathered for leaves, in the order they were reached.
@@ -216,7 +220,7 @@ struct Pass<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Pass<'a, B> {
-    fn new(options: &'a Options) -> Self {
+    fn new(options: &'a GradOptions) -> Self {
         Self {
             options,
             targets: None,

@@ -32,7 +32,7 @@ mod rules;
 mod tensor;
 
 pub use convert::{Literal, Nested};
-pub use engine::{Options, grad};
+pub use engine::{GradOptions, grad};
 pub use func::{
     Inputs, Pullback, Pushforward, Tensors, grad_of, hessian, hvp, jacfwd, jacobian, jvp, linearize, value_and_grad,
     vjp,

@@ -327,7 +327,7 @@ impl<B: Backend> Tensor<B> {
     /// used by a backward pass before.
     #[track_caller]
     pub fn backward(&self) {
-        ok(engine::backward(&[self], &[None], &engine::Options::default()));
+        ok(engine::backward(&[self], &[None], &engine::GradOptions::default()));
     }
 
     /// [`backward`](Self::backward) from a given gradient of this tensor, which may have any number of elements.
@@ -336,7 +336,7 @@ impl<B: Backend> Tensor<B> {
     /// As [`backward`](Self::backward), and if the gradient's shape differs from the tensor's.
     #[track_caller]
     pub fn backward_with(&self, gradient: &Self) {
-        ok(engine::backward(&[self], &[Some(gradient)], &engine::Options::default()));
+        ok(engine::backward(&[self], &[Some(gradient)], &engine::GradOptions::default()));
     }
 
     /// [`backward`](Self::backward) with options.
@@ -344,7 +344,7 @@ impl<B: Backend> Tensor<B> {
     /// # Panics
     /// As [`backward`](Self::backward), and if the gradient's shape differs from the tensor's.
     #[track_caller]
-    pub fn backward_opts(&self, gradient: Option<&Self>, options: engine::Options) {
+    pub fn backward_opts(&self, gradient: Option<&Self>, options: engine::GradOptions) {
         ok(engine::backward(&[self], &[gradient], &options));
     }
 

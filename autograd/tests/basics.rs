@@ -1,6 +1,6 @@
 //! The introduction's gradients, on the CPU.
 
-use autograd::{Options, attempt, grad, no_grad};
+use autograd::{GradOptions, attempt, grad, no_grad};
 use backend_cpu::Cpu;
 
 type Tensor = autograd::Tensor<Cpu>;
@@ -33,7 +33,7 @@ fn derivatives_of_any_order() {
     let x = Tensor::scalar(2.0).requires_grad_();
     let mut y = x.powi(5);
     for expected in [80.0, 160.0, 240.0, 240.0, 120.0] {
-        y = grad(&[&y], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
+        y = grad(&[&y], &[&x], &[], GradOptions::default().create_graph()).remove(0).unwrap();
         assert_eq!(y.item(), expected);
     }
 }
@@ -42,7 +42,7 @@ fn derivatives_of_any_order() {
 fn a_gradient_made_without_a_graph_cannot_be_differentiated() {
     let x = Tensor::scalar(3.0).requires_grad_();
     let y = x.powi(3);
-    let first = grad(&[&y], &[&x], &[], Options::default()).remove(0).unwrap();
+    let first = grad(&[&y], &[&x], &[], GradOptions::default()).remove(0).unwrap();
     let error = attempt(|| first.backward()).unwrap_err().to_string();
     assert!(error.starts_with("backward: expected a tensor that depends on one that requires a gradient"), "{error}");
 }

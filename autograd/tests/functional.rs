@@ -1,4 +1,5 @@
 //! Activations, losses and layers: values and gradients in f64 against PyTorch 2.15, at kinks and in tails too.
+#![allow(clippy::approx_constant, reason = "PyTorch's printed values, among them well-known ones")]
 
 use autograd::attempt;
 use backend_cpu::Cpu;

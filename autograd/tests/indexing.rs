@@ -217,14 +217,14 @@ fn in_place() {
 
 #[test]
 fn second_derivatives() {
-    use autograd::{Options, grad};
+    use autograd::{GradOptions, grad};
     let x = Tensor::from([1.0_f64, 2.0, 3.0]).requires_grad_();
     // y = x₂² x₀ · 3 + x₁³ …: through a list with a repeated place, a mask and an assignment.
     let y =
         (x.i([2, 2, 0]).prod() * 3 + x.i(t([false, true, false])).powi(3).sum() + x.i_set(0, 0).powi(2).sum()).sum();
-    let first = grad(&[&y], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
+    let first = grad(&[&y], &[&x], &[], GradOptions::default().create_graph()).remove(0).unwrap();
     assert_eq!(first.to_vec::<f64>(), [27.0, 12.0 + 4.0, 18.0 + 6.0]);
-    let second = grad(&[&first.i(2)], &[&x], &[], Options::default()).remove(0).unwrap();
+    let second = grad(&[&first.i(2)], &[&x], &[], GradOptions::default()).remove(0).unwrap();
     assert_eq!(second.to_vec::<f64>(), [18.0, 0.0, 6.0 + 2.0]);
 }
 

@@ -1,6 +1,6 @@
 //! What a user gets who asks for the impossible: one sentence, at the user's own line.
 
-use autograd::{Options, attempt, grad};
+use autograd::{GradOptions, attempt, grad};
 use backend_cpu::Cpu;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -260,9 +260,9 @@ fn gradients() {
     says!(a.copy_(leaf), "copy_: expected values outside of the graph, got values that require a gradient; hint: use the operation without the underscore, or wrap the update in no_grad(|| …)");
     says!(v.add_(a), "add_: expected a result of shape [3], got [2, 3]");
     says!(ints.add_(0.5), "add_: expected a result that fits dtype i64, got f32");
-    says!(grad(&[&(leaf * 2)], &[leaf], &[], Options::default()), "grad: expected a tensor of one element, got shape [2]; hint: reduce it first, such as with sum(), or use backward_with(&gradient)");
-    says!(grad(&[&leaf.sum()], &[a], &[], Options::default()), "grad: expected inputs that require a gradient, got input number 0, which does not; hint: call requires_grad_() on it before it is used");
-    says!(grad(&[&leaf.sum()], &[other], &[], Options::default()), "grad: expected inputs that the outputs depend on, got input number 0, which was not used; hint: allow_unused gives None instead");
+    says!(grad(&[&(leaf * 2)], &[leaf], &[], GradOptions::default()), "grad: expected a tensor of one element, got shape [2]; hint: reduce it first, such as with sum(), or use backward_with(&gradient)");
+    says!(grad(&[&leaf.sum()], &[a], &[], GradOptions::default()), "grad: expected inputs that require a gradient, got input number 0, which does not; hint: call requires_grad_() on it before it is used");
+    says!(grad(&[&leaf.sum()], &[other], &[], GradOptions::default()), "grad: expected inputs that the outputs depend on, got input number 0, which was not used; hint: allow_unused gives None instead");
 }
 
 /// The operators' assigning forms, and values that are given away.

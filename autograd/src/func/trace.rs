@@ -4,7 +4,7 @@
 //! leads on to whatever its input was computed from, so the results of one transform are part of the graph of the next
 //! around it, and transforms nest to any depth.
 
-use crate::engine::{self, Options};
+use crate::engine::{self, GradOptions};
 use crate::graph::{Edge, Node, Saved, Target};
 use crate::misuse::attempt;
 use crate::mode::{enable_grad, is_grad_enabled, with_grad};
@@ -190,7 +190,7 @@ impl<B: Backend> Trace<B> {
         let outputs: Vec<&Tensor<B>> = carries.iter().map(|&place| &self.outputs[place]).collect();
         let gradients: Vec<&Tensor<B>> = carries.iter().map(|&place| &gradients[place]).collect();
         let inputs: Vec<&Tensor<B>> = self.inputs.iter().collect();
-        let options = Options { retain_graph: again, create_graph, allow_unused: true };
+        let options = GradOptions { retain_graph: again, create_graph, allow_unused: true };
         let found = attempt(|| engine::try_grad(&outputs, &inputs, &gradients, options)).flatten()?;
         Ok(found.into_iter().zip(&self.inputs).map(|(found, input)| finished(found, input, create_graph)).collect())
     }
@@ -364,6 +364,6 @@ fn transpose<B: Backend>(
         return Ok(seeds.iter().map(|_| None).collect());
     }
     let seeds: Vec<&Tensor<B>> = seeds.iter().collect();
-    let options = Options { retain_graph: false, create_graph: record, allow_unused: true };
+    let options = GradOptions { retain_graph: false, create_graph: record, allow_unused: true };
     engine::try_grad(&outputs, &seeds, &gradients, options)
 }

@@ -212,7 +212,7 @@ impl<B: Backend> Tensor<B> {
             Some(mask) if mask.dtype() == DType::Bool => {
                 scores = scores.masked_fill(&mask.logical_not(), f64::NEG_INFINITY);
             }
-            Some(mask) => scores = scores + mask,
+            Some(mask) => scores += mask,
             None => {}
         }
         scores.softmax(-1).matmul(value)

@@ -2,7 +2,7 @@
 
 use super::{Device, gradient};
 use autograd::{
-    Context, Function, Options, Tensor, apply_function, attempt, enable_grad, grad, is_grad_enabled, no_grad,
+    Context, Function, GradOptions, Tensor, apply_function, attempt, enable_grad, grad, is_grad_enabled, no_grad,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -88,7 +88,7 @@ pub fn accumulation<B: Device>() {
     assert_eq!(held.to_vec::<f32>(), [4.0, 8.0]);
     // With create_graph the gradient itself can be differentiated.
     let x = scalar::<B>(2.0).requires_grad_();
-    x.powi(3).backward_opts(None, Options::default().create_graph());
+    x.powi(3).backward_opts(None, GradOptions::default().create_graph());
     let first = x.grad().unwrap();
     assert!(first.requires_grad());
     x.zero_grad();
@@ -117,8 +117,8 @@ pub fn freed_graphs<B: Device>() {
     }
     x.zero_grad();
     let kept = (&x * &x).sum();
-    kept.backward_opts(None, Options::default().retain_graph());
-    kept.backward_opts(None, Options::default().create_graph());
+    kept.backward_opts(None, GradOptions::default().retain_graph());
+    kept.backward_opts(None, GradOptions::default().create_graph());
     kept.backward();
     assert_eq!(gradient(&x), [6.0, 12.0]);
     assert_eq!(refused(|| kept.backward()), USED);
@@ -131,7 +131,7 @@ pub fn freed_graphs<B: Device>() {
 pub fn gradients_given_back<B: Device>() {
     let (x, unused) = (vector::<B>(&[1.0, 2.0]).requires_grad_(), vector::<B>(&[1.0]).requires_grad_());
     let y = (&x * &x).sum();
-    let keep = Options::default().retain_graph();
+    let keep = GradOptions::default().retain_graph();
     assert_eq!(
         refused(|| grad(&[&y], &[&x, &unused], &[], keep)),
         "grad: expected inputs that the outputs depend on, got input number 1, which was not used; \
@@ -165,7 +165,7 @@ pub fn gradients_given_back<B: Device>() {
     // Only what lies between inputs and outputs is walked: the rest keeps what it saved.
     let deep = x.exp();
     let shallow = (&deep * &deep).sum();
-    assert!(grad(&[&shallow], &[&deep], &[], Options::default())[0].is_some());
+    assert!(grad(&[&shallow], &[&deep], &[], GradOptions::default())[0].is_some());
     deep.sum().backward();
 }
 
@@ -174,18 +174,18 @@ pub fn higher_orders<B: Device>() {
     let x = scalar::<B>(2.0).requires_grad_();
     let mut y = x.powi(3);
     for expected in [12.0, 12.0, 6.0] {
-        y = grad(&[&y], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
+        y = grad(&[&y], &[&x], &[], GradOptions::default().create_graph()).remove(0).unwrap();
         assert_eq!(y.item(), expected);
     }
-    let y = grad(&[&(&x * 3)], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
+    let y = grad(&[&(&x * 3)], &[&x], &[], GradOptions::default().create_graph()).remove(0).unwrap();
     refused_with("grad: expected a tensor that depends on one that requires a gradient", || {
-        grad(&[&y], &[&x], &[], Options::default())
+        grad(&[&y], &[&x], &[], GradOptions::default())
     });
     // Third derivatives of x⁵ and of sin x·eˣ: 2eˣ(cos x − sin x).
     let third = |f: fn(&Tensor<B>) -> Tensor<B>| {
         let mut y = f(&x);
         for _ in 0..3 {
-            y = grad(&[&y], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
+            y = grad(&[&y], &[&x], &[], GradOptions::default().create_graph()).remove(0).unwrap();
         }
         y.item()
     };
@@ -253,7 +253,7 @@ pub fn hooks<B: Device>() {
     let y = &x * 2;
     y.register_hook(|g| Some(g * 7));
     y.retain_grad();
-    let found = grad(&[&y.sum()], &[&x], &[], Options::default().retain_graph()).remove(0).unwrap();
+    let found = grad(&[&y.sum()], &[&x], &[], GradOptions::default().retain_graph()).remove(0).unwrap();
     assert_eq!(found.to_vec::<f32>(), [14.0]);
     y.zero_grad();
     y.sum().backward();
@@ -400,8 +400,8 @@ pub fn custom_functions<B: Device>() {
     assert_eq!(gradient(&a), [2.0, 4.0]);
     // Second derivatives flow through inputs and results that were saved.
     let out = apply_function(recorder(2, false), &[&a, &a]);
-    let first = grad(&[&out[0].sum()], &[&a], &[], Options::default().create_graph()).remove(0).unwrap();
-    let second = grad(&[&first.sum()], &[&a], &[], Options::default()).remove(0).unwrap();
+    let first = grad(&[&out[0].sum()], &[&a], &[], GradOptions::default().create_graph()).remove(0).unwrap();
+    let second = grad(&[&first.sum()], &[&a], &[], GradOptions::default()).remove(0).unwrap();
     assert_eq!((first.to_vec::<f32>(), second.to_vec::<f32>()), (vec![2.0, 4.0], vec![2.0, 2.0]));
     // Wrong answers.
     for answers in [1, 3] {
@@ -441,7 +441,7 @@ pub fn deep_chains<B: Device>() {
         for _ in 1..LENGTH / 10 {
             y *= &x;
         }
-        let first = grad(&[&y], &[&x], &[], Options::default().create_graph()).remove(0).unwrap();
+        let first = grad(&[&y], &[&x], &[], GradOptions::default().create_graph()).remove(0).unwrap();
         assert_eq!(first.item(), (LENGTH / 10) as f64);
         drop((y, first));
     };
@@ -483,7 +483,7 @@ pub fn threads<B: Device>() {
             scope.spawn(move || {
                 for _ in 0..rounds {
                     (x * w * factor).sum().backward();
-                    (shared * factor).sum().backward_opts(None, Options::default().retain_graph());
+                    (shared * factor).sum().backward_opts(None, GradOptions::default().retain_graph());
                 }
             });
         }

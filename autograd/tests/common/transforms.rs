@@ -224,7 +224,7 @@ pub fn transforms_refuse_misuse<B: Device>() {
     // A gradient taken without create_graph is a plain number: differentiating it is an error, never a wrong answer.
     let plain_gradient = |x: &Tensor<B>| {
         let y = x.powi(3).sum();
-        autograd::grad(&[&y], &[x], &[], autograd::Options::default()).remove(0).unwrap().sum()
+        autograd::grad(&[&y], &[x], &[], autograd::GradOptions::default()).remove(0).unwrap().sum()
     };
     assert_eq!(message(|| grad_of(plain_gradient, &x)), format!("grad_of: {independent}"));
     assert_eq!(
