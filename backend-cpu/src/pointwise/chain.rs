@@ -11,9 +11,28 @@ use std::marker::PhantomData;
 use tensor_core::DType;
 use tensor_core::op::BinaryOp;
 
-/// What is done to a value and an operand.
+/// What is done to two operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+pub(super) enum First {
+    Add,
+    Sub,
+    Mul,
+}
+
+impl First {
+    /// The operation, if it is one of those that loops are made of.
+    pub(super) fn of(op: BinaryOp) -> Option<Self> {
+        match op {
+            BinaryOp::Add => Some(Self::Add),
+            BinaryOp::Sub => Some(Self::Sub),
+            BinaryOp::Mul => Some(Self::Mul),
+            _ => None,
+        }
+    }
+}
+
+/// What is done to the value so far and an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
     Add,
     Sub,
@@ -25,12 +44,12 @@ pub(super) enum Link {
 impl Link {
     /// The link for an operation whose left operand (or else right one) is the value so far.
     pub(super) fn of(op: BinaryOp, value_is_left: bool) -> Option<Self> {
-        match op {
-            BinaryOp::Add => Some(Self::Add),
-            BinaryOp::Mul => Some(Self::Mul),
-            BinaryOp::Sub => Some(if value_is_left { Self::Sub } else { Self::SubFrom }),
-            _ => None,
-        }
+        First::of(op).map(|first| match first {
+            First::Add => Self::Add,
+            First::Sub if value_is_left => Self::Sub,
+            First::Sub => Self::SubFrom,
+            First::Mul => Self::Mul,
+        })
     }
 }
 
@@ -38,11 +57,11 @@ impl Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// `(a ∘ b) ∘ c`
-    Two(Link, Link),
+    Two(First, Link),
     /// `((a ∘ b) ∘ c) ∘ d`
-    Three(Link, Link, Link),
+    Three(First, Link, Link),
     /// `(a ∘ b) ∘ (c ∘ d)`: the left one, the right one, and what joins them.
-    Joined(Link, Link, Link),
+    Joined(First, First, First),
 }
 
 /// The kernel of a shape, for a float dtype.
@@ -50,45 +69,50 @@ pub(super) fn kernel(shape: Shape, dtype: DType) -> Kernel {
     if dtype == DType::F64 { of::<f64>(shape) } else { of::<f32>(shape) }
 }
 
-const ADD: u8 = Link::Add as u8;
-const SUB: u8 = Link::Sub as u8;
-const SUB_FROM: u8 = Link::SubFrom as u8;
-const MUL: u8 = Link::Mul as u8;
+const ADD: u8 = 0;
+const SUB: u8 = 1;
+const SUB_FROM: u8 = 2;
+const MUL: u8 = 3;
 
 fn of<T: Float>(shape: Shape) -> Kernel {
-    let (first, second, third) = match shape {
-        Shape::Two(first, second) => (first, second, None),
-        Shape::Three(first, second, third) => (first, second, Some((third, false))),
-        Shape::Joined(left, right, join) => (left, right, Some((join, true))),
-    };
+    let (Shape::Two(first, _) | Shape::Three(first, ..) | Shape::Joined(first, ..)) = shape;
     match first {
-        Link::Add => first_is::<T, ADD>(second, third),
-        Link::Sub => first_is::<T, SUB>(second, third),
-        Link::SubFrom => first_is::<T, SUB_FROM>(second, third),
-        Link::Mul => first_is::<T, MUL>(second, third),
+        First::Add => first_is::<T, ADD>(shape),
+        First::Sub => first_is::<T, SUB>(shape),
+        First::Mul => first_is::<T, MUL>(shape),
     }
 }
 
-fn first_is<T: Float, const A: u8>(second: Link, third: Option<(Link, bool)>) -> Kernel {
-    match second {
-        Link::Add => second_is::<T, A, ADD>(third),
-        Link::Sub => second_is::<T, A, SUB>(third),
-        Link::SubFrom => second_is::<T, A, SUB_FROM>(third),
-        Link::Mul => second_is::<T, A, MUL>(third),
+fn first_is<T: Float, const A: u8>(shape: Shape) -> Kernel {
+    match shape {
+        Shape::Two(_, Link::Add) => two::<T, A, ADD>,
+        Shape::Two(_, Link::Sub) => two::<T, A, SUB>,
+        Shape::Two(_, Link::SubFrom) => two::<T, A, SUB_FROM>,
+        Shape::Two(_, Link::Mul) => two::<T, A, MUL>,
+        Shape::Three(_, Link::Add, third) => third_is::<T, A, ADD>(third),
+        Shape::Three(_, Link::Sub, third) => third_is::<T, A, SUB>(third),
+        Shape::Three(_, Link::SubFrom, third) => third_is::<T, A, SUB_FROM>(third),
+        Shape::Three(_, Link::Mul, third) => third_is::<T, A, MUL>(third),
+        Shape::Joined(_, First::Add, join) => join_is::<T, A, ADD>(join),
+        Shape::Joined(_, First::Sub, join) => join_is::<T, A, SUB>(join),
+        Shape::Joined(_, First::Mul, join) => join_is::<T, A, MUL>(join),
     }
 }
 
-fn second_is<T: Float, const A: u8, const B: u8>(third: Option<(Link, bool)>) -> Kernel {
+fn third_is<T: Float, const A: u8, const B: u8>(third: Link) -> Kernel {
     match third {
-        None => two::<T, A, B>,
-        Some((Link::Add, false)) => three::<T, A, B, ADD>,
-        Some((Link::Sub, false)) => three::<T, A, B, SUB>,
-        Some((Link::SubFrom, false)) => three::<T, A, B, SUB_FROM>,
-        Some((Link::Mul, false)) => three::<T, A, B, MUL>,
-        Some((Link::Add, true)) => joined::<T, A, B, ADD>,
-        Some((Link::Sub, true)) => joined::<T, A, B, SUB>,
-        Some((Link::SubFrom, true)) => joined::<T, A, B, SUB_FROM>,
-        Some((Link::Mul, true)) => joined::<T, A, B, MUL>,
+        Link::Add => three::<T, A, B, ADD>,
+        Link::Sub => three::<T, A, B, SUB>,
+        Link::SubFrom => three::<T, A, B, SUB_FROM>,
+        Link::Mul => three::<T, A, B, MUL>,
+    }
+}
+
+fn join_is<T: Float, const A: u8, const B: u8>(join: First) -> Kernel {
+    match join {
+        First::Add => joined::<T, A, B, ADD>,
+        First::Sub => joined::<T, A, B, SUB>,
+        First::Mul => joined::<T, A, B, MUL>,
     }
 }
 

@@ -4,7 +4,7 @@
 //! tile to tile; then those of values that are the same everywhere, computed once; then tiles of scratch memory, which
 //! are used again as soon as nobody needs their value any more.
 
-use super::chain::{self, Link};
+use super::chain::{self, First, Link};
 use super::kernel::{Kernel, OPERANDS};
 use super::lookup;
 use smallvec::SmallVec;
@@ -205,7 +205,7 @@ impl Planner<'_> {
         let insts = self.program.insts();
         let mut uses: SmallVec<[u8; 16]> = SmallVec::from_elem(0, insts.len());
         let is_link = |number: usize| match insts[number].op {
-            Op::Binary(op, ..) => insts[number].dtype.is_float() && Link::of(op, true).is_some(),
+            Op::Binary(op, ..) => insts[number].dtype.is_float() && First::of(op).is_some(),
             _ => false,
         };
         let links = (0..insts.len()).filter(|&number| varying & 1 << number != 0 && is_link(number));
@@ -435,12 +435,11 @@ fn fusion(insts: &[Inst], inner: u64, root: usize) -> Option<Found> {
         _ => None,
     };
     let is_inner = |reg: Reg| inner & 1 << reg.index() != 0;
-    let first_link = |op| Link::of(op, true);
     let (join, a, b) = operands(root)?;
     let found = |shape, sources, absorbed| Some(Found { made: Fusion { root, shape, sources }, sources, absorbed });
     if is_inner(a) && is_inner(b) {
         let ((left, p, q), (right, r, s)) = (operands(a.index())?, operands(b.index())?);
-        let shape = chain::Shape::Joined(first_link(left)?, first_link(right)?, first_link(join)?);
+        let shape = chain::Shape::Joined(First::of(left)?, First::of(right)?, First::of(join)?);
         return found(shape, [p, q, r, s], 1 << a.index() | 1 << b.index());
     }
     let (value, other, value_is_left) = if is_inner(a) {
@@ -456,7 +455,7 @@ fn fusion(insts: &[Inst], inner: u64, root: usize) -> Option<Found> {
     let is_deep = |reg: Reg| operands(reg.index()).is_some_and(|(_, a, b)| is_inner(a) || is_inner(b));
     let (deeper, third, deeper_is_left) = match (is_inner(c), is_inner(d)) {
         (false, false) => {
-            let shape = chain::Shape::Two(first_link(middle)?, last);
+            let shape = chain::Shape::Two(First::of(middle)?, last);
             return found(shape, [c, d, other, other], 1 << value.index());
         }
         (true, true) if is_deep(c) => (d, c, false),
@@ -464,7 +463,7 @@ fn fusion(insts: &[Inst], inner: u64, root: usize) -> Option<Found> {
         (false, true) => (d, c, false),
     };
     let (first, p, q) = operands(deeper.index())?;
-    let shape = chain::Shape::Three(first_link(first)?, Link::of(middle, deeper_is_left)?, last);
+    let shape = chain::Shape::Three(First::of(first)?, Link::of(middle, deeper_is_left)?, last);
     found(shape, [p, q, third, other], 1 << value.index() | 1 << deeper.index())
 }
 
