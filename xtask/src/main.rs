@@ -3,6 +3,7 @@
 mod backends;
 mod bench;
 mod conformance;
+mod fake_cuda;
 mod features;
 mod process;
 mod setup;
@@ -51,6 +52,13 @@ pub(crate) const COMMANDS: &[Command] = &[
         about: "Run the conformance kit on a backend (cpu, opencl, cuda, reference, minimal; opencl:1 is\n\
                 its second device) and print what is native, what falls back, and what is wrong.",
         run: conformance::main,
+    },
+    Command {
+        name: "fake-cuda",
+        args: "",
+        about: "Build the stand-ins for the CUDA driver, NVRTC and cuBLASLt with g++, check them, and\n\
+                say how to run programs over them.",
+        run: fake_cuda::main,
     },
     Command {
         name: "setup",
