@@ -35,7 +35,7 @@ pub mod prelude;
 
 pub use autograd::{
     Context, Ellipsis, Function, Generator, GradOptions, HookHandle, Index, Indices, NewAxis, Operand, Slice, StepBy,
-    apply_function, attempt, enable_grad, grad, is_grad_enabled, manual_seed, no_grad, with_grad, with_gradient,
+    apply_function, attempt, enable_grad, grad, is_grad_enabled, manual_seed, no_grad, optim, with_grad, with_gradient,
 };
 pub use device::{Device, DeviceBuffer};
 #[cfg(feature = "plot")]

@@ -12,6 +12,7 @@
 //! | `func` | derivatives of closures: Jacobians, Hessians, forward mode |
 //! | `gradcheck` | checking gradients against finite differences |
 //! | `ops` | what tensors can do, written with primitives |
+//! | `optim` | optimizers |
 //! | `function` | functions with a rule of the user's own |
 
 mod convert;
@@ -26,6 +27,7 @@ mod misuse;
 mod mode;
 mod operand;
 mod ops;
+pub mod optim;
 mod primitive;
 mod print;
 mod rules;

@@ -4,9 +4,13 @@ use crate::engine;
 use crate::graph::{Hook, Hooks, Node, Target};
 use crate::misuse::ok;
 use crate::mode::is_grad_enabled;
+use crate::operand::Operand;
+use crate::primitive::Value;
+use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use tensor_core::{Array, Backend, DType, Element, Error, Result, Scalar, Shape};
+use tensor_core::op::BinaryOp;
+use tensor_core::{Array, Backend, DType, Element, Error, Program, Result, Scalar, Shape};
 
 /// A tensor on a device, with automatic gradients.
 ///
@@ -276,8 +280,10 @@ impl<B: Backend> Tensor<B> {
             }
             Some(grad) if create_graph => *held = Some(grad.try_add(gradient)?),
             Some(grad) => {
-                let sum = grad.array().add(&gradient.array())?;
-                grad.replace(sum);
+                if grad.requires_grad() || !grad.overwrite_binary("backward", BinaryOp::Add, &Operand::Ref(gradient))? {
+                    let sum = grad.array().add(&gradient.array())?;
+                    grad.replace(sum);
+                }
             }
         }
         Ok(())
@@ -289,9 +295,8 @@ impl<B: Backend> Tensor<B> {
         drop(old);
     }
 
-    /// Gives the tensor a new value computed from its old one, by the rules of in-place operations: the shape stays, the
-    /// dtype must be able to take the result, and no gradient may be lost.
-    pub(crate) fn update(&self, op: &'static str, f: impl FnOnce(&Array<B>) -> Result<Array<B>>) -> Result<()> {
+    /// Refuses an update in place by which a gradient would be lost.
+    fn expect_updatable(&self, op: &'static str) -> Result<()> {
         if self.requires_grad() && is_grad_enabled() {
             let (expected, got, hint) = if self.is_leaf() {
                 ("a leaf outside of recording", "a leaf that requires a gradient", "wrap the update in no_grad(|| …)")
@@ -300,6 +305,47 @@ impl<B: Backend> Tensor<B> {
             };
             return Err(Error::gradient(op, expected, got).hint(hint));
         }
+        Ok(())
+    }
+
+    /// An operation in place, `self = self ∘ other`, within the tensor's own memory where nobody else sees it. `false` if the
+    /// operands need more than that (another dtype, a value that only the host knows), so that it must be done step by step.
+    pub(crate) fn update_binary(&self, name: &'static str, op: BinaryOp, other: &Operand<'_, B>) -> Result<bool> {
+        self.expect_updatable(name)?;
+        self.overwrite_binary(name, op, other)
+    }
+
+    fn overwrite_binary(&self, name: &'static str, op: BinaryOp, other: &Operand<'_, B>) -> Result<bool> {
+        let (dtype, is_constant) = self.with_array(|array| (array.dtype(), array.constant().is_some()));
+        if is_constant || !matches!(dtype, DType::F32 | DType::F64) {
+            return Ok(false);
+        }
+        let other = match other.tensor() {
+            None => match other.value() {
+                Value::Scalar(scalar) => self.with_array(|a| Array::full(a.backend(), scalar, &Shape::scalar(), dtype)),
+                Value::Array(_) => return Ok(false),
+            },
+            Some(tensor) => tensor.array(),
+        };
+        let fits = self.with_array(|array| {
+            let same = *array.shape() == *other.shape() || other.rank() == 0;
+            same && other.dtype() == dtype && (other.constant().is_some() || *other.backend() == *array.backend())
+        });
+        if !fits {
+            return Ok(false);
+        }
+        let mut program = Program::new();
+        let [a, b] = [(); 2].map(|()| program.input(dtype));
+        let result = program.binary(op, a, b);
+        program.output(result);
+        self.overwrite(&program, &mut [], &other).map_err(|error| error.named(name))?;
+        Ok(true)
+    }
+
+    /// Gives the tensor a new value computed from its old one, by the rules of in-place operations: the shape stays, the
+    /// dtype must be able to take the result, and no gradient may be lost.
+    pub(crate) fn update(&self, op: &'static str, f: impl FnOnce(&Array<B>) -> Result<Array<B>>) -> Result<()> {
+        self.expect_updatable(op)?;
         let old = self.array();
         let new = f(&old)?;
         if new.shape() != old.shape() {
@@ -310,6 +356,25 @@ impl<B: Backend> Tensor<B> {
         }
         self.replace(new.cast(old.dtype())?);
         Ok(())
+    }
+
+    /// Gives this tensor and `state` new values in one pass, by a program of both and `other`: see [`Array::overwrite`].
+    pub(crate) fn overwrite(&self, program: &Program, state: &mut [Array<B>], other: &Array<B>) -> Result<()> {
+        let mut value = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
+        // A stand-in that takes no memory, so that the value has one owner.
+        let stand_in = Array::full(value.backend(), 0.0, value.shape(), value.dtype());
+        let mut targets: SmallVec<[Array<B>; 4]> = SmallVec::new();
+        targets.push(std::mem::replace(&mut *value, stand_in));
+        targets.extend(state.iter_mut().map(|array| {
+            let stand_in = Array::full(array.backend(), 0.0, array.shape(), array.dtype());
+            std::mem::replace(array, stand_in)
+        }));
+        let ran = Array::overwrite(program, &mut targets, &[other]);
+        let mut targets = targets.into_iter();
+        for (place, new) in std::iter::once(&mut *value).chain(state).zip(&mut targets) {
+            *place = new;
+        }
+        ran
     }
 
     /// The same value outside of the graph.

@@ -7,9 +7,9 @@ use tensor_core::op::{BinaryOp, UnaryOp};
 use tensor_core::reference::{HostBuffer, Reference};
 use tensor_core::{Array, Backend, DType, DeviceInfo, Input, Program, Result, Shape, ViewMut, fusion_enabled};
 
-/// The reference with a count of pointwise runs and of the instructions they had.
+/// The reference with counts of pointwise runs, of their outputs, and of buffers made.
 #[derive(Clone, Debug, Default)]
-struct Counting(Arc<[AtomicUsize; 2]>);
+struct Counting(Arc<[AtomicUsize; 3]>);
 
 impl PartialEq for Counting {
     fn eq(&self, other: &Self) -> bool {
@@ -26,6 +26,9 @@ impl Counting {
     fn outputs(&self) -> usize {
         self.0[1].load(Ordering::Relaxed)
     }
+    fn allocations(&self) -> usize {
+        self.0[2].load(Ordering::Relaxed)
+    }
 }
 
 impl Backend for Counting {
@@ -37,6 +40,7 @@ impl Backend for Counting {
         "counting".into()
     }
     fn alloc(&self, bytes: usize) -> Result<HostBuffer> {
+        self.0[2].fetch_add(1, Ordering::Relaxed);
         Reference.alloc(bytes)
     }
     fn write(&self, buffer: &mut HostBuffer, offset: usize, bytes: &[u8]) -> Result<()> {
@@ -179,4 +183,78 @@ fn two_threads_force_one_expression() {
             scope.spawn(|| assert_eq!(shared.to_vec::<f32>().unwrap(), [21.0; 64]));
         }
     });
+}
+
+/// `x − g` and `v + g` of `x`, `v` and `g`.
+fn two_targets() -> Program {
+    let mut program = Program::new();
+    let [x, v, g] = [(); 3].map(|()| program.input(DType::F32));
+    let (less, more) = (program.binary(BinaryOp::Sub, x, g), program.binary(BinaryOp::Add, v, g));
+    program.output(less);
+    program.output(more);
+    program
+}
+
+#[test]
+fn overwriting_takes_memory_that_nobody_else_sees() -> Result<()> {
+    let backend = Counting::default();
+    let mut targets = [vector(&backend, &[1.0, 2.0]), vector(&backend, &[3.0, 4.0])];
+    let g = vector(&backend, &[0.5, 1.0]);
+    Array::overwrite(&two_targets(), &mut targets, &[&g])?;
+    assert_eq!(targets[0].to_vec::<f32>()?, [0.5, 1.0]);
+    assert_eq!(targets[1].to_vec::<f32>()?, [3.5, 5.0]);
+    let before = (backend.runs(), backend.allocations());
+    Array::overwrite(&two_targets(), &mut targets, &[&g])?;
+    assert_eq!((backend.runs(), backend.allocations()), (before.0 + 1, before.1), "one pass, no new memory");
+
+    // What others see stays: a clone, a view, a pending expression.
+    let (clone, view, pending) = (targets[0].clone(), targets[1].narrow(0, 1, 1)?, targets[1].add(1.0)?);
+    Array::overwrite(&two_targets(), &mut targets, &[&g])?;
+    assert_eq!(clone.to_vec::<f32>()?, [0.0, 0.0]);
+    assert_eq!(view.to_vec::<f32>()?, [6.0]);
+    assert_eq!(pending.to_vec::<f32>()?, [5.0, 7.0]);
+    assert_eq!(targets[0].to_vec::<f32>()?, [-0.5, -1.0]);
+    assert_eq!(targets[1].to_vec::<f32>()?, [4.5, 7.0]);
+    Ok(())
+}
+
+#[test]
+fn overwriting_computes_what_pends_on_the_way() -> Result<()> {
+    let backend = Counting::default();
+    let mut targets = [vector(&backend, &[1.0, 2.0]), vector(&backend, &[3.0, 4.0])];
+    // The operand is an expression of a target itself, so that target's memory is seen by another.
+    let g = targets[0].mul(2.0)?.add(1.0)?;
+    let before = backend.runs();
+    Array::overwrite(&two_targets(), &mut targets, &[&g])?;
+    assert_eq!(backend.runs(), before + 1, "one pass");
+    assert_eq!(targets[0].to_vec::<f32>()?, [-2.0, -3.0]);
+    assert_eq!(targets[1].to_vec::<f32>()?, [6.0, 9.0]);
+    assert_eq!(g.to_vec::<f32>()?, [3.0, 5.0]);
+    // Constants and broadcasting.
+    let mut zeros = [Array::full(&backend, 0.0, &Shape::new([2, 2])?, DType::F32)];
+    let mut sum = Program::new();
+    let [x, g] = [(); 2].map(|()| sum.input(DType::F32));
+    let total = sum.binary(BinaryOp::Add, x, g);
+    sum.output(total);
+    Array::overwrite(&sum, &mut zeros, &[&targets[1]])?;
+    assert_eq!(zeros[0].to_vec::<f32>()?, [6.0, 9.0, 6.0, 9.0]);
+    Ok(())
+}
+
+#[test]
+fn overwriting_refuses_what_does_not_fit() {
+    let backend = Counting::default();
+    let whole = |values: &[f32]| vector(&backend, values);
+    let mut targets = [whole(&[1.0, 2.0]), whole(&[1.0])];
+    let error = Array::overwrite(&two_targets(), &mut targets, &[&whole(&[1.0])]).unwrap_err();
+    assert_eq!(error.to_string(), "overwrite: expected targets of shape [2], got [1]");
+    let error = Array::overwrite(&two_targets(), &mut targets[..1], &[&whole(&[1.0])]).unwrap_err();
+    assert_eq!(error.to_string(), "overwrite: expected inputs of [F32, F32, F32], got [F32, F32]");
+    let mut targets = [whole(&[1.0, 2.0]), whole(&[1.0, 2.0])];
+    let error = Array::overwrite(&two_targets(), &mut targets, &[&whole(&[1.0, 2.0, 3.0])]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "overwrite: expected a shape that [3] broadcasts to, got [2]; hint: aligned at the last axis, only axes of size 1 can grow"
+    );
+    assert_eq!(targets[0].to_vec::<f32>().unwrap(), [1.0, 2.0], "nothing was taken");
 }

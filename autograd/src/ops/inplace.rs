@@ -29,6 +29,9 @@ macro_rules! in_place {
                 pub fn $name<'a>(&'a self, other: impl Into<Operand<'a, B>>) -> &'a Self {
                     let other = other.into();
                     ok(not_lost(stringify!($name), &other));
+                    if ok(self.update_binary(stringify!($name), BinaryOp::$op, &other)) {
+                        return self;
+                    }
                     let result = self.update(stringify!($name), |old| match &other {
                         Operand::Scalar(scalar) => Array::binary(BinaryOp::$op, old, *scalar),
                         Operand::Ref(tensor) => Array::binary(BinaryOp::$op, old, &tensor.array()),

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub(crate) const MAX_PENDING: usize = 32;
 
 /// The instructions that rounding to a storage type takes.
-const ROUNDING: usize = 2;
+pub(super) const ROUNDING: usize = 2;
 
 /// Whether pointwise operations may wait to be fused: unless `GRADIX_EAGER=1` is set.
 pub fn fusion_enabled() -> bool {
@@ -52,6 +52,19 @@ enum State<B: Backend> {
 }
 
 impl<B: Backend> Lazy<B> {
+    /// The result's memory, if it is there and this was the last handle to the expression.
+    pub(super) fn into_buffer(self: Arc<Self>) -> std::result::Result<B::Buffer, Arc<Self>> {
+        if self.is_pending() {
+            return Err(self);
+        }
+        // What was computed stays computed, so the state cannot be pending here.
+        let lazy = Arc::try_unwrap(self)?;
+        match lazy.state.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            State::Done(buffer) => Ok(buffer),
+            State::Pending(..) => unreachable!("an expression that ran does not pend again"),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State<B>> {
         // A panic while the lock is held leaves the state as it was: every change is one assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -306,7 +319,7 @@ impl<B: Backend> Graph<B> {
 
 /// The value as memory would hold it. Within a program f16 and bf16 keep the precision they are computed in, but a result
 /// must not depend on what was fused: `x == max(x)` has to find the maximum whether x was in memory or not.
-fn round(program: &mut Program, result: Reg) -> Reg {
+pub(super) fn round(program: &mut Program, result: Reg) -> Reg {
     let dtype = program.dtype(result);
     let exact = matches!(program.insts()[result.index()].op, Op::Input(_) | Op::Scalar(_) | Op::Cast(_));
     if exact || dtype.compute() == dtype {

@@ -14,11 +14,13 @@
 //! | `reduce.rs` | reductions, scans, sort, softmax |
 //! | `index.rs` | gather, scatter, cat, assignment, masks |
 //! | `linalg.rs` | matrix products |
+//! | `overwrite.rs` | new values in the memory of old ones |
 
 mod create;
 mod index;
 mod lazy;
 mod linalg;
+mod overwrite;
 mod pointwise;
 mod reduce;
 mod view;
