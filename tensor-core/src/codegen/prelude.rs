@@ -69,6 +69,7 @@ typedef double f64;
 #ifndef INFINITY
 #define INFINITY __int_as_float(0x7f800000)
 #endif
+#ifndef GRADIX_FAKE_CUDA
 DEVICE f32 from_f16(u16 h) {
     f32 x;
     asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h));
@@ -79,6 +80,21 @@ DEVICE u16 to_f16(f32 x) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x));
     return h;
 }
+#else
+// The same in C, for the stand-in of the driver that runs kernels on a processor.
+DEVICE f32 from_f16(u16 h) {
+    const u32 sign = (u32)(h & 0x8000) << 16, rest = (u32)(h & 0x7fff) << 13;
+    if (rest >= 0x0f800000) return FROM_BITS_F32(sign | 0x7f800000 | rest);
+    return FROM_BITS_F32(sign | BITS_F32(FROM_BITS_F32(rest) * 5.192296858534828e33f));
+}
+DEVICE u16 to_f16(f32 x) {
+    const u32 bits = BITS_F32(x) & 0x7fffffff, sign = BITS_F32(x) >> 16 & 0x8000;
+    if (bits > 0x7f800000) return (u16)(sign | 0x7e00);
+    if (bits >= 0x477ff000) return (u16)(sign | 0x7c00);
+    if (bits < 0x38800000) return (u16)(sign | (BITS_F32(FROM_BITS_F32(bits) + 0.5f) - 0x3f000000));
+    return (u16)(sign | (bits - 0x38000000 + 0xfff + (bits >> 13 & 1)) >> 13);
+}
+#endif
 #define LOAD_F16(p, i) from_f16((p)[i])
 #define STORE_F16(p, i, x) ((p)[i] = to_f16(x))
 #define round_f16(x) from_f16(to_f16(x))

@@ -1,0 +1,254 @@
+//! Plans that are made once, and running them.
+//!
+//! Planning an operation costs about as much as the device takes for a small one. So a plan is kept, with its kernels
+//! compiled, under everything it depends on: the operation, layouts and dtypes, and scalars.
+
+use crate::device::{Device, device_error};
+use crate::driver::Function;
+use crate::{Buffer, Cuda};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, PoisonError, RwLock};
+use tensor_core::codegen::{Params, Plan, Slot, Tensor};
+use tensor_core::{
+    Backend, DType, Error, ErrorKind, Layout, Program, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
+};
+
+/// What is to be run, besides the operands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Operation {
+    Pointwise(Program, Scalars),
+    Reduce(ReduceOp, Program, Scalars, Shape, SmallVec<[usize; 6]>),
+    Scan(ScanOp, usize),
+    Matmul,
+    Gather(usize),
+    Scatter(ScatterOp, usize),
+    Sort(usize, bool),
+    Softmax(usize, bool),
+}
+
+/// The bits of scalars: a program's equality is blind to them, and NaN equals itself.
+pub(crate) type Scalars = SmallVec<[(u8, u64); 4]>;
+
+pub(crate) fn scalars(program: &Program) -> Scalars {
+    let bits = |scalar: &Scalar| match *scalar {
+        Scalar::Bool(value) => (0, u64::from(value)),
+        Scalar::Int(value) => (1, value as u64),
+        Scalar::Float(value) => (2, value.to_bits()),
+    };
+    program.scalars().iter().map(bits).collect()
+}
+
+/// An operand: a tensor, or the output of a number as an input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Operand {
+    Tensor(Layout, DType),
+    Output(usize),
+}
+
+impl Operand {
+    pub(crate) fn new(tensor: Tensor<'_>) -> Self {
+        Self::Tensor(tensor.layout.clone(), tensor.dtype)
+    }
+}
+
+/// Everything a plan depends on besides the device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) operation: Operation,
+    pub(crate) operands: SmallVec<[Operand; 6]>,
+}
+
+/// A plan whose kernels are compiled.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    temps: Vec<usize>,
+    launches: Vec<Launch>,
+}
+
+#[derive(Debug)]
+struct Launch {
+    function: Function,
+    grid: [u32; 3],
+    block: [u32; 3],
+    params: Params,
+    slots: SmallVec<[Slot; 8]>,
+}
+
+/// A quick hash of short keys: multiply and rotate by words, as Firefox and rustc do. Keys come from the program itself, and
+/// the map compares them, so nothing has to resist an attack.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QuickHasher(u64);
+
+impl Hasher for QuickHasher {
+    fn finish(&self) -> u64 {
+        // The map uses the top bits and the bottom ones.
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+}
+
+/// A map with quick hashes.
+pub(crate) type QuickMap<K, V> = HashMap<K, V, BuildHasherDefault<QuickHasher>>;
+
+/// The plans of a device.
+#[derive(Debug, Default)]
+pub(crate) struct Plans(RwLock<QuickMap<Key, Arc<Ready>>>);
+
+/// How many plans are kept. Programs that loop use far fewer; those that never repeat a shape must not fill the memory.
+const KEPT: usize = 4096;
+
+impl Plans {
+    fn get(&self, key: &Key) -> Option<Arc<Ready>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(Arc::clone)
+    }
+
+    fn keep(&self, key: Key, ready: Arc<Ready>) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= KEPT {
+            held.clear();
+        }
+        held.insert(key, ready);
+    }
+}
+
+impl Device {
+    fn prepare(&self, plan: Plan) -> Result<Ready> {
+        let launches = plan.launches.into_iter().map(|launch| {
+            let group = launch.kernel.group(&self.target);
+            let mut grid = [0; 3];
+            for (axis, blocks) in grid.iter_mut().enumerate() {
+                let count = launch.items[axis] / group[axis];
+                let most = if axis == 0 { i32::MAX as usize } else { u16::MAX as usize };
+                if count > most {
+                    let reason = format!("{count} blocks along axis {axis} of a kernel's grid are more than {most}");
+                    return Err(device_error(&self.label, "launching a kernel", reason));
+                }
+                *blocks = count as u32;
+            }
+            let function = self.function(&launch.kernel)?;
+            let block = group.map(|size| size as u32);
+            Ok(Launch { function, grid, block, params: launch.params, slots: launch.slots })
+        });
+        Ok(Ready { temps: plan.temps, launches: launches.collect::<Result<_>>()? })
+    }
+}
+
+impl Cuda {
+    /// Runs an operation on buffers of this device, as many as the key has operands. `plan` plans it where it is new.
+    pub(crate) fn run(
+        &self,
+        op: &'static str,
+        key: Key,
+        plan: impl FnOnce(&Self) -> Plan,
+        inputs: &[&Buffer],
+        outputs: &[&Buffer],
+    ) -> Result<()> {
+        let device = self.0;
+        debug_assert!(
+            inputs.iter().chain(outputs).all(|buffer| buffer.is_on(device)),
+            "buffers stay with their device"
+        );
+        let ready = match device.plans.get(&key) {
+            Some(ready) => ready,
+            None => {
+                let ready = Arc::new(device.prepare(plan(self))?);
+                device.plans.keep(key, Arc::clone(&ready));
+                ready
+            }
+        };
+        let temps = ready.temps.iter().map(|&bytes| self.alloc(bytes)).collect::<Result<SmallVec<[Buffer; 4]>>>()?;
+        for launch in &ready.launches {
+            let addresses: SmallVec<[u64; 17]> = launch
+                .slots
+                .iter()
+                .map(|&slot| match slot {
+                    Slot::Input(number) => inputs[number].address(),
+                    Slot::Output(number) => outputs[number].address(),
+                    Slot::Temp(number) => temps[number].address(),
+                })
+                .collect();
+            // SAFETY: parameters and slots come from the plan that the kernel's source comes from, in the order of its
+            // declaration. The plan stays within buffers that are as large as their layouts say, which the core promises of
+            // every view, and temporary memory has the plan's own sizes. When `temps` are dropped, their memory is used again
+            // only by work that is submitted, and so runs, after this.
+            let launched =
+                unsafe { device.gpu.launch(launch.function, launch.grid, launch.block, &launch.params, &addresses) };
+            launched.map_err(|code| {
+                if code.is_out_of_memory() {
+                    let bytes = outputs.iter().map(|buffer| buffer.bytes()).sum();
+                    Error::new(ErrorKind::OutOfMemory { device: device.label.clone(), bytes })
+                } else {
+                    device.error(op, code)
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tensor_core::op::BinaryOp;
+
+    fn key(scalar: f64, dims: &[usize]) -> Key {
+        let mut program = Program::new();
+        let x = program.input(DType::F32);
+        let factor = program.scalar(Scalar::Float(scalar), DType::F32);
+        let y = program.binary(BinaryOp::Mul, x, factor);
+        program.output(y);
+        let operand = Operand::Tensor(Layout::contiguous(Shape::new(dims).unwrap()), DType::F32);
+        let scalars = scalars(&program);
+        Key {
+            operation: Operation::Pointwise(program, scalars),
+            operands: [operand.clone(), operand].into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn keys_differ_where_plans_do() {
+        assert_eq!(key(2.0, &[3, 4]), key(2.0, &[3, 4]));
+        assert_ne!(key(2.0, &[3, 4]), key(2.5, &[3, 4]), "scalars are parameters of the plan");
+        assert_ne!(key(2.0, &[3, 4]), key(2.0, &[4, 3]));
+        assert_ne!(key(0.0, &[3, 4]), key(-0.0, &[3, 4]));
+        assert_eq!(key(f64::NAN, &[3, 4]), key(f64::NAN, &[3, 4]));
+    }
+
+    #[test]
+    fn plans_do_not_fill_the_memory() {
+        let plans = Plans::default();
+        let ready = || Arc::new(Ready { temps: Vec::new(), launches: Vec::new() });
+        for number in 0..3 * KEPT {
+            plans.keep(key(number as f64, &[3]), ready());
+        }
+        let held = plans.0.read().unwrap().len();
+        assert!(held > 0 && held <= KEPT);
+        assert!(plans.get(&key((3 * KEPT - 1) as f64, &[3])).is_some());
+        assert!(plans.get(&key(0.5, &[3])).is_none());
+    }
+}

@@ -1,0 +1,261 @@
+//! That the kernels the conformance kit causes compile, for the oldest and the newest devices, and keep their values in
+//! registers. This needs NVRTC and no GPU: a backend that only plans takes the kit's operations.
+//!
+//! The kit causes some 7000 kernels. Each run compiles a sample of them, for each device another one; `GRADIX_NVRTC_ALL=1`
+//! compiles all. `GRADIX_NVRTC_ARCHS=75,90` chooses the compute capabilities. Without NVRTC there is nothing to do, unless
+//! `GRADIX_REQUIRE_NVRTC=1` says that there must be one.
+
+use backend_cuda::nvrtc::{self, Arch};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tensor_core::codegen::{self, ENTRY, Plan, Source, Target, Tensor};
+use tensor_core::reference::{HostBuffer, Reference};
+use tensor_core::{Backend, DeviceInfo, Input, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut};
+
+/// Host memory, and operations that write down the kernels that a CUDA device would have run, and compute nothing: what the
+/// kit makes of their results does not matter here.
+#[derive(Clone, Debug)]
+struct Planner {
+    target: Target,
+    sources: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl PartialEq for Planner {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sources, &other.sources)
+    }
+}
+
+impl Eq for Planner {}
+
+impl Planner {
+    fn new(multiprocessors: usize) -> Self {
+        Self { target: backend_cuda::target(multiprocessors), sources: Arc::default() }
+    }
+
+    fn note(&self, plan: &Plan) {
+        let mut sources = self.sources.lock().unwrap();
+        for launch in &plan.launches {
+            sources.entry(launch.kernel.source(&self.target)).or_insert_with(|| format!("{:?}", launch.kernel));
+        }
+    }
+}
+
+fn tensor<'a>(view: &View<'a, Planner>) -> Tensor<'a> {
+    Tensor { layout: view.layout, dtype: view.dtype }
+}
+
+fn result<'a>(view: &ViewMut<'a, Planner>) -> Tensor<'a> {
+    Tensor { layout: view.layout, dtype: view.dtype }
+}
+
+impl Backend for Planner {
+    type Buffer = HostBuffer;
+
+    fn info(&self) -> DeviceInfo {
+        Reference.info()
+    }
+
+    fn label(&self) -> Cow<'static, str> {
+        // What it computes with is the reference, so its fallbacks are no surprise.
+        "reference:cuda".into()
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<HostBuffer> {
+        Reference.alloc(bytes)
+    }
+
+    fn write(&self, buffer: &mut HostBuffer, offset: usize, bytes: &[u8]) -> Result<()> {
+        Reference.write(buffer, offset, bytes)
+    }
+
+    fn read(&self, buffer: &HostBuffer, offset: usize, bytes: &mut [u8]) -> Result<()> {
+        Reference.read(buffer, offset, bytes)
+    }
+
+    fn size(&self, buffer: &HostBuffer) -> usize {
+        Reference.size(buffer)
+    }
+
+    fn is_unique(&self, buffer: &mut HostBuffer) -> bool {
+        Reference.is_unique(buffer)
+    }
+
+    fn is_same(&self, a: &HostBuffer, b: &HostBuffer) -> bool {
+        Reference.is_same(a, b)
+    }
+
+    fn pointwise(
+        &self,
+        program: &Program,
+        shape: &Shape,
+        inputs: &[Input<'_, Self>],
+        outputs: &mut [ViewMut<'_, Self>],
+    ) -> Result<()> {
+        let sources: Vec<Source<'_>> = inputs
+            .iter()
+            .map(|input| match input {
+                Input::View(view) => Source::Tensor(tensor(view)),
+                Input::Output(number) => Source::Output(*number),
+            })
+            .collect();
+        let results: Vec<Tensor<'_>> = outputs.iter().map(result).collect();
+        self.note(&codegen::pointwise(program, shape, &sources, &results, &self.target));
+        Ok(())
+    }
+
+    fn reduce(&self, spec: &ReduceSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
+        let tensors: Vec<Tensor<'_>> = inputs.iter().map(tensor).collect();
+        self.note(&codegen::reduce(spec, &tensors, result(&out), &self.target));
+        Ok(())
+    }
+
+    fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        self.note(&codegen::scan(op, axis, tensor(&input), result(&out), &self.target));
+        Ok(())
+    }
+
+    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        self.note(&codegen::matmul(tensor(&a), tensor(&b), result(&out), &self.target));
+        Ok(())
+    }
+
+    fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        self.note(&codegen::gather(axis, tensor(&input), tensor(&index), result(&out), &self.target));
+        Ok(())
+    }
+
+    fn scatter(
+        &self,
+        op: ScatterOp,
+        axis: usize,
+        index: View<'_, Self>,
+        src: View<'_, Self>,
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        self.note(&codegen::scatter(op, axis, tensor(&index), tensor(&src), result(&out), &self.target));
+        Ok(())
+    }
+
+    fn sort(
+        &self,
+        axis: usize,
+        descending: bool,
+        input: View<'_, Self>,
+        values: ViewMut<'_, Self>,
+        indices: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        let (to, places) = (result(&values), result(&indices));
+        self.note(&codegen::sort(axis, descending, tensor(&input), to, places, &self.target));
+        Ok(())
+    }
+
+    fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        self.note(&codegen::softmax(axis, log, tensor(&input), result(&out), &self.target));
+        Ok(())
+    }
+}
+
+/// What of a source is the same in all of them, and the rest. Everything up to the last `#define` at the start of a line is.
+fn split(source: &str) -> (&str, &str) {
+    let last = source.rfind("\n#define ").expect("a prelude") + 1;
+    source.split_at(last + source[last..].find('\n').expect("a line") + 1)
+}
+
+/// Many kernels as one source, each in a namespace and under a name of its own: compiling one at a time takes ten times as
+/// long.
+fn together(sources: &[(String, String)]) -> String {
+    let mut text = split(&sources[0].0).0.to_owned();
+    for (number, (source, what)) in sources.iter().enumerate() {
+        let (prelude, body) = split(source);
+        assert_eq!(prelude, split(&sources[0].0).0, "the prelude of {what}");
+        let body = body.replace(&format!(" void {ENTRY}("), &format!(" void {ENTRY}_{number}("));
+        text += &format!("namespace kernel_{number} {{\n{body}}}\n");
+    }
+    text
+}
+
+/// One kernel of so many is compiled, unless all are.
+const SAMPLE: usize = 40;
+
+/// How many bytes a thread may move from registers to memory: what a call of a function that is not inlined, such as the slow
+/// path of a division, saves and restores.
+const SPILLED: u64 = 64;
+
+/// Kernels that the compiler gave more values than it has registers for, with what it said about them.
+fn spills(log: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut name = "";
+    for line in log.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            name = rest.split('\'').next().unwrap_or_default();
+        }
+        let stores = line.split(", ").find_map(|part| part.trim().strip_suffix(" bytes spill stores"));
+        if stores.is_some_and(|bytes| bytes.trim().parse::<u64>().is_ok_and(|bytes| bytes > SPILLED)) {
+            found.push(format!("{name}: {}", line.trim()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_kernel_of_the_kit_compiles() {
+    let supported = match nvrtc::supported() {
+        Ok(supported) => supported,
+        Err(why) => {
+            let required = std::env::var_os("GRADIX_REQUIRE_NVRTC").is_some_and(|value| value == "1");
+            assert!(!required, "{why}");
+            eprintln!("skipped: {why}");
+            return;
+        }
+    };
+    let archs: Vec<u32> = match std::env::var("GRADIX_NVRTC_ARCHS") {
+        Ok(list) => list.split(',').map(|version| version.trim().parse().expect("numbers such as 75,90")).collect(),
+        Err(_) => vec![*supported.first().expect("an architecture"), *supported.last().expect("an architecture")],
+    };
+    let planner = Planner::new(108);
+    for case in tensor_core::conformance::cases::<Planner>() {
+        case.run(&planner);
+    }
+    let sources: Vec<(String, String)> =
+        planner.sources.lock().unwrap().iter().map(|(source, what)| (source.clone(), what.clone())).collect();
+    eprintln!("{} kernels, for {archs:?}", sources.len());
+    assert!(sources.len() > 500, "the kit causes more kernels than {}", sources.len());
+    let all = std::env::var_os("GRADIX_NVRTC_ALL").is_some_and(|value| value == "1");
+    for (number, &arch) in archs.iter().enumerate() {
+        let step = if all { 1 } else { SAMPLE };
+        let sources: Vec<_> = sources.iter().skip(number % step).step_by(step).cloned().collect();
+        std::thread::scope(|scope| {
+            let share = sources.len().div_ceil(2).max(1);
+            for part in sources.chunks(share) {
+                scope.spawn(move || {
+                    for group in part.chunks(64) {
+                        compile(group, arch);
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn compile(group: &[(String, String)], arch: u32) {
+    let text = together(group);
+    match nvrtc::compile(&text, Arch::Exact(arch), &["--ptxas-options=-v"]) {
+        Ok((image, log)) => {
+            assert!(image.starts_with(b"\x7fELF"), "a CUBIN is an ELF file");
+            assert!(log.contains("Compiling entry function"), "the compiler reports registers: {log}");
+            let spills = spills(&log);
+            assert!(spills.is_empty(), "for sm_{arch}: {spills:#?}");
+        }
+        Err(_) => {
+            // One by one, to say which.
+            for (source, what) in group {
+                if let Err(log) = nvrtc::compile(source, Arch::Exact(arch), &[]) {
+                    panic!("{what} does not compile for sm_{arch}: {log}\n{source}");
+                }
+            }
+            panic!("kernels compile one by one and not together:\n{text}");
+        }
+    }
+}
