@@ -166,11 +166,8 @@ fn by_path(name: &str) -> Option<Library> {
     found.sort_by(|a, b| b.file_name().cmp(&a.file_name()));
     // By its name afterwards: that is how `cudarc` will look for it.
     found.iter().find_map(|path| {
-        let loaded = load(path)?;
-        by_name(name).map(|again| {
-            drop(loaded);
-            again
-        })
+        let _until_found_by_name = load(path)?;
+        by_name(name)
     })
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Missing {
 pub(crate) const BACKENDS: [Backend; 3] = [
     Backend { name: "CPU", package: "gradix-backend-cpu", implemented: true, probe: probe_cpu },
     Backend { name: "OpenCL", package: "gradix-backend-opencl", implemented: true, probe: probe_opencl },
-    Backend { name: "CUDA", package: "gradix-backend-cuda", implemented: false, probe: probe_cuda },
+    Backend { name: "CUDA", package: "gradix-backend-cuda", implemented: true, probe: probe_cuda },
 ];
 
 fn probe_cpu() -> Probe {
