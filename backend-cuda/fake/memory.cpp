@@ -20,7 +20,7 @@ constexpr size_t PAGE = 4096, ALIGN = 256;
 constexpr unsigned char CANARY = 0xc5;
 // How much address space freed allocations may keep.
 constexpr size_t QUARANTINE = size_t(64) << 30;
-constexpr size_t QUARANTINED = 8192;
+constexpr size_t QUARANTINED = 2048;
 
 std::map<Pointer, Allocation> &all() {
     static auto *map = new std::map<Pointer, Allocation>;

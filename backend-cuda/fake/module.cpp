@@ -6,11 +6,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
-#include <sys/mman.h>
 #include <unistd.h>
 #include <vector>
 
@@ -41,14 +41,18 @@ std::set<Function *> &functions() {
     return *set;
 }
 
+// Every library has a name of its own, as the loader takes one of a known name for loaded already.
 Result open_library(const char *bytes, size_t length, Module &module) {
-    const int file = memfd_create("gradix-fake-kernel", MFD_CLOEXEC);
-    if (file < 0 || write(file, bytes, length) != ssize_t(length)) return OUT_OF_MEMORY;
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    module.library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!module.library) fprintf(stderr, "fake CUDA: %s\n", dlerror());
-    close(file);
+    static uint64_t number = 0;
+    const char *folder = getenv("TMPDIR");
+    const std::string path = std::string(folder && *folder ? folder : "/tmp") + "/gradix-fake-cuda-" +
+                             std::to_string(getpid()) + "-" + std::to_string(number++) + ".so";
+    const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    const bool whole = file >= 0 && write(file, bytes, length) == ssize_t(length);
+    if (file >= 0) close(file);
+    if (whole) module.library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!module.library) fprintf(stderr, "fake CUDA: %s\n", whole ? dlerror() : ("cannot write " + path).c_str());
+    unlink(path.c_str());
     return module.library ? SUCCESS : INVALID_IMAGE;
 }
 

@@ -283,6 +283,8 @@ std::vector<std::string> command(const Options &options) {
                                    "-fno-asynchronous-unwind-tables",
                                    "-w",
                                    "-pipe",
+                                   // Thousands are loaded at a time: few segments each.
+                                   "-Wl,-z,noseparate-code,-z,norelro,--build-id=none",
                                    options.fuses ? "-ffp-contract=fast" : "-ffp-contract=off"};
     if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) words.insert(words.end(), {"-mavx2", "-mfma"});
     const char *sanitized = getenv("FAKE_CUDA_SANITIZE");
