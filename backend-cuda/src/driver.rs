@@ -86,17 +86,22 @@ fn check(code: CUresult) -> Result<()> {
 /// # Errors
 /// Why there is no driver, or what it answered.
 pub(crate) fn count() -> Result<usize, String> {
-    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
+    static STARTED: OnceLock<Result<bool, String>> = OnceLock::new();
     library::driver()?;
-    STARTED
+    let has_devices = STARTED
         .get_or_init(|| {
             // SAFETY: the driver's library is loaded; the only flags there are is 0.
             match check(unsafe { sys::cuInit(0) }) {
-                Err(Code(CUresult::CUDA_ERROR_NO_DEVICE)) | Ok(()) => Ok(()),
+                Ok(()) => Ok(true),
+                // It is not started then, and answers nothing else.
+                Err(Code(CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(false),
                 Err(code) => Err(format!("NVIDIA's driver did not start: {code}")),
             }
         })
         .clone()?;
+    if !has_devices {
+        return Ok(0);
+    }
     let mut count = 0;
     // SAFETY: the driver's library is loaded; the number goes to a live variable.
     match check(unsafe { sys::cuDeviceGetCount(&raw mut count) }) {
