@@ -25,17 +25,14 @@ const FEW_ROWS: usize = 384;
 const SMALL: usize = 1 << 15;
 /// Vectors in a row of a tile.
 const ACROSS: usize = 2;
+/// Slivers of b that are packed together.
+const GROUP: usize = 8;
 
 /// Computes a product; `None` if there is no memory to pack into.
 ///
 /// # Safety
-/// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; m and n are not 0.
+/// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; none of the sizes is 0.
 pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<F>, threads: usize) -> Option<()> {
-    if work.k == 0 {
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(work.out.at(0), work.m * work.n) }.fill(F::default());
-        return Some(());
-    }
     let [rows, lanes] = level.run(Shape::<F>(PhantomData));
     let width = ACROSS * lanes;
     let plan = Plan::new(&work, rows, width, threads);
@@ -43,11 +40,9 @@ pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<F>, threads:
     let to = packed.target();
     let (lines, sliver) = if plan.by_columns { (work.a.rows(), rows) } else { (work.b.columns(), width) };
     plan.each_packed(|range| {
-        for line in range.clone().step_by(sliver) {
-            let count = sliver.min(range.end - line);
-            // SAFETY: lines of the operand; there is room for all slivers of all steps, and this one is packed here only.
-            unsafe { lines.pack(line, count, 0..work.k, to.at((line * work.k) as isize), sliver) };
-        }
+        let first = to.at((range.start * work.k) as isize);
+        // SAFETY: lines of the operand; there is room for all slivers of all steps, and these are packed here only.
+        unsafe { lines.pack_slivers(range, 0..work.k, first, sliver, sliver * work.k) };
     });
     let failed = std::sync::atomic::AtomicBool::new(false);
     plan.each_part(|rows, columns| {
@@ -194,46 +189,59 @@ impl<F: Factor> Part<F> {
         // sliver of a b that is read where it is has to be packed too if it is not full.
         let room = if by_columns { 0 } else { rows.len().min(ROWS).next_multiple_of(MR) * depth };
         let mut a_room = Packed::<F>::new(room)?;
-        let mut b_room = Packed::<F>::new(if by_columns || direct[1] { width * depth } else { 0 })?;
+        let group = if by_columns && !direct[1] { GROUP * width } else { width };
+        let mut b_room = Packed::<F>::new(if by_columns || direct[1] { group * depth } else { 0 })?;
         let (a_to, b_to) = (a_room.target(), b_room.target());
-        for top in rows.clone().step_by(ROWS.max(if by_columns { plan.m } else { 0 })) {
-            let block = top..rows.end.min(top + if by_columns { plan.m } else { ROWS });
+        let step = if by_columns { plan.m } else { ROWS };
+        for top in rows.clone().step_by(step) {
+            let block = top..rows.end.min(top + step);
             for start in (0..k).step_by(depth) {
                 let depths = start..k.min(start + depth);
+                let length = depths.len();
                 if !by_columns {
-                    for line in block.clone().step_by(MR) {
-                        let to = a_to.at(((line - top) * depths.len()) as isize);
-                        // SAFETY: rows of a; the room holds the block's slivers of so many steps.
-                        unsafe { work.a.rows().pack(line, MR.min(block.end - line), depths.clone(), to, MR) };
-                    }
+                    // SAFETY: rows of a; the room holds the block's slivers of so many steps.
+                    unsafe { work.a.rows().pack_slivers(block.clone(), depths.clone(), a_to.at(0), MR, MR * length) };
                 }
-                for column in columns.clone().step_by(width) {
-                    let count = width.min(columns.end - column);
-                    let b = if direct[1] && count == width {
-                        Feed { first: work.b.at(start, column), next: 1, along: work.b.row_step }
-                    } else if by_columns || direct[1] {
-                        // SAFETY: columns of b; the room holds a sliver of so many steps.
-                        unsafe { work.b.columns().pack(column, count, depths.clone(), b_to.at(0), width) };
-                        Feed { first: b_to.at(0).cast_const(), next: 1, along: width as isize }
-                    } else {
-                        let first = packed.at((column * k + start * width) as isize);
-                        Feed { first, next: 1, along: width as isize }
-                    };
-                    for row in block.clone().step_by(MR) {
-                        let a = if direct[0] {
-                            Feed { first: work.a.at(row, start), next: work.a.row_step, along: work.a.column_step }
-                        } else if by_columns {
-                            Feed { first: packed.at((row * k + start * MR) as isize), next: 1, along: MR as isize }
+                for left in columns.clone().step_by(group) {
+                    let right = columns.end.min(left + group);
+                    let in_place = direct[1] && right - left == width;
+                    if (by_columns || direct[1]) && !in_place {
+                        let lines = work.b.columns();
+                        // SAFETY: columns of b; the room holds a group of slivers of so many steps.
+                        unsafe { lines.pack_slivers(left..right, depths.clone(), b_to.at(0), width, width * length) };
+                    }
+                    for column in (left..right).step_by(width) {
+                        let b = if in_place {
+                            Feed { first: work.b.at(start, column), next: 1, along: work.b.row_step }
+                        } else if by_columns || direct[1] {
+                            let first = b_to.at(((column - left) * length) as isize).cast_const();
+                            Feed { first, next: 1, along: width as isize }
                         } else {
-                            let at = ((row - top) * depths.len()) as isize;
-                            Feed { first: a_to.at(at).cast_const(), next: 1, along: MR as isize }
+                            let first = packed.at((column * k + start * width) as isize);
+                            Feed { first, next: 1, along: width as isize }
                         };
-                        let size = [MR.min(block.end - row), count];
-                        let out = work.out.at((row * plan.n + column) as isize);
-                        // SAFETY: both feeds hold the factors of the tile's rows and columns at these depths: read in place
-                        // for the rows that exist and for full slivers, else packed and padded. The tile of the result is
-                        // this part's alone.
-                        unsafe { tile::<V, MR>(a, b, depths.len(), out, plan.n, size, start > 0) };
+                        for row in block.clone().step_by(MR) {
+                            let a = if direct[0] {
+                                Feed { first: work.a.at(row, start), next: work.a.row_step, along: work.a.column_step }
+                            } else if by_columns {
+                                Feed { first: packed.at((row * k + start * MR) as isize), next: 1, along: MR as isize }
+                            } else {
+                                let first = a_to.at(((row - top) * length) as isize).cast_const();
+                                Feed { first, next: 1, along: MR as isize }
+                            };
+                            let size = [MR.min(block.end - row), width.min(right - column)];
+                            let out = work.out.at((row * plan.n + column) as isize);
+                            // SAFETY: both feeds hold the factors of the tile's rows and columns at these depths: read in
+                            // place for the rows that exist and for full slivers, else packed and padded. The tile of the
+                            // result is this part's alone.
+                            unsafe {
+                                if size[1] > V::LANES {
+                                    tile::<V, MR, ACROSS>(a, b, length, out, plan.n, size, start > 0);
+                                } else {
+                                    tile::<V, MR, 1>(a, b, length, out, plan.n, size, start > 0);
+                                }
+                            }
+                        }
                     }
                 }
             }
@@ -242,13 +250,13 @@ impl<F: Factor> Part<F> {
     }
 }
 
-/// Computes a tile of the result, or adds to it.
+/// Computes a tile of `MR` rows of `NV` vectors of the result, or adds to it.
 ///
 /// # Safety
-/// `a` holds `size[0]` rows of `depth` factors (and [`MR`] if they are packed), `b` as many steps of two vectors. `out` has
-/// `size[0]` rows of `size[1]` factors, `row_step` apart, that nobody else accesses. The processor has `V`'s instructions.
+/// `a` holds `size[0]` rows of `depth` factors, `b` as many steps of `NV` vectors. `out` has `size[0]` rows of `size[1]`
+/// factors, `row_step` apart, that nobody else accesses. The processor has `V`'s instructions.
 #[inline(always)]
-unsafe fn tile<V: Vector, const MR: usize>(
+unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
     a: Feed<V::Elem>,
     b: Feed<V::Elem>,
     depth: usize,
@@ -257,55 +265,40 @@ unsafe fn tile<V: Vector, const MR: usize>(
     [rows, columns]: [usize; 2],
     add: bool,
 ) {
-    // SAFETY: the caller's promises: vectors of b lie within its two, rows beyond the last are the last once more, and of
-    // the result only its rows and columns are touched.
+    // SAFETY: the caller's promises: vectors of b lie within its `NV`, rows of a beyond the last are the last once more, and
+    // of the result only its rows and columns are touched.
     unsafe {
-        let mut sums = [[V::splat(V::Elem::default()); ACROSS]; MR];
+        let mut sums = [[V::splat(V::Elem::default()); NV]; MR];
         let mut at = [a.first; MR];
-        for (i, at) in at.iter_mut().enumerate().skip(1) {
+        for (i, at) in at.iter_mut().enumerate() {
             *at = a.first.offset(i.min(rows - 1) as isize * a.next);
         }
         let mut from_b = b.first;
         let mut offset = 0;
         for _ in 0..depth {
-            let right = [V::load(from_b), V::load(from_b.add(V::LANES))];
-            for i in 0..MR {
-                let left = V::splat(at[i].offset(offset).read());
-                for j in 0..ACROSS {
-                    sums[i][j] = sums[i][j].plus_product(left, right[j]);
+            let mut right = [V::load(from_b); NV];
+            for (j, right) in right.iter_mut().enumerate().skip(1) {
+                *right = V::load(from_b.add(j * V::LANES));
+            }
+            for (sums, at) in sums.iter_mut().zip(at) {
+                let left = V::splat(at.offset(offset).read());
+                for (sum, &right) in sums.iter_mut().zip(&right) {
+                    *sum = sum.plus_product(left, right);
                 }
             }
             from_b = from_b.wrapping_offset(b.along);
             offset += a.along;
         }
-        if rows == MR && columns == ACROSS * V::LANES {
+        if rows == MR && columns == NV * V::LANES {
             for (i, sums) in sums.into_iter().enumerate() {
                 for (j, sum) in sums.into_iter().enumerate() {
                     let out = out.add(i * row_step + j * V::LANES);
                     (if add { sum.plus(V::load(out)) } else { sum }).store(out);
                 }
             }
-        } else {
-            edge::<V, MR>(sums, out, row_step, [rows, columns], add);
+            return;
         }
-    }
-}
-
-/// Stores part of a tile.
-///
-/// # Safety
-/// As for [`tile`].
-#[inline(always)]
-unsafe fn edge<V: Vector, const MR: usize>(
-    sums: [[V; ACROSS]; MR],
-    out: *mut V::Elem,
-    row_step: usize,
-    [rows, columns]: [usize; 2],
-    add: bool,
-) {
-    // SAFETY: the caller's promises; the spare tile holds all vectors.
-    unsafe {
-        let mut spare = [[V::Elem::default(); MAX_LANES]; ACROSS];
+        let mut spare = [[V::Elem::default(); MAX_LANES]; NV];
         for (i, sums) in sums.into_iter().enumerate().take(rows) {
             let row = out.add(i * row_step);
             for (sum, spare) in sums.into_iter().zip(&mut spare) {

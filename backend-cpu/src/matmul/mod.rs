@@ -1,6 +1,7 @@
 //! Matrix products.
 
 mod blocked;
+mod line;
 mod pack;
 mod vector;
 
@@ -9,7 +10,6 @@ use crate::parallel::for_each_range;
 use crate::strided::{Axes, Source, Target, Walk, axes_of, count, merge};
 use crate::vecmath::Level;
 use crate::{Buffer, Cpu};
-use blocked::product;
 use pack::Matrix;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tensor_core::{Backend, Error, ErrorKind, Result, View, ViewMut, bf16, f16};
@@ -115,6 +115,24 @@ struct Product<F> {
     m: usize,
     n: usize,
     k: usize,
+}
+
+/// Computes a product; `None` if there is no memory.
+///
+/// # Safety
+/// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; m and n are not 0.
+unsafe fn product<F: Factor>(level: Level, work: Product<F>, threads: usize) -> Option<()> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if work.k == 0 {
+            std::slice::from_raw_parts_mut(work.out.at(0), work.m * work.n).fill(F::default());
+            Some(())
+        } else if line::applies(&work) {
+            line::product(level, work, threads)
+        } else {
+            blocked::product(level, work, threads)
+        }
+    }
 }
 
 /// All products of a batch; `None` if there is no memory.

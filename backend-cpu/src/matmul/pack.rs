@@ -47,6 +47,7 @@ pub(super) struct Lines<F> {
     first: Source<u8>,
     next: isize,
     along: isize,
+    is_factors: bool,
     pack: Pack<F>,
 }
 
@@ -56,11 +57,23 @@ impl<F: Factor> Matrix<F> {
     }
 
     pub(super) fn rows(&self) -> Lines<F> {
-        Lines { first: self.first, next: self.row_step, along: self.column_step, pack: self.pack }
+        Lines {
+            first: self.first,
+            next: self.row_step,
+            along: self.column_step,
+            is_factors: self.is_factors,
+            pack: self.pack,
+        }
     }
 
     pub(super) fn columns(&self) -> Lines<F> {
-        Lines { first: self.first, next: self.column_step, along: self.row_step, pack: self.pack }
+        Lines {
+            first: self.first,
+            next: self.column_step,
+            along: self.row_step,
+            is_factors: self.is_factors,
+            pack: self.pack,
+        }
     }
 
     /// The address of an element, if elements are factors.
@@ -80,6 +93,51 @@ impl<F: Factor> Lines<F> {
     pub(super) unsafe fn pack(self, line: usize, count: usize, depths: Range<usize>, to: *mut F, width: usize) {
         // SAFETY: the caller's promise.
         unsafe { (self.pack)(self, line, count, depths, to, width) }
+    }
+}
+
+impl<F: Factor> Lines<F> {
+    /// Packs several slivers of `width` lines, `apart` factors from one to the next: lines `range` at `depths`.
+    ///
+    /// A few steps of `k` are packed for all slivers before the next ones are: where lines are neighbours, memory is read in
+    /// runs that are as long as the slivers are many.
+    ///
+    /// # Safety
+    /// As for [`pack`](Self::pack), for each of the slivers, which do not overlap.
+    pub(super) unsafe fn pack_slivers(
+        self,
+        range: Range<usize>,
+        depths: Range<usize>,
+        to: *mut F,
+        width: usize,
+        apart: usize,
+    ) {
+        let step = if self.next == 1 { BLOCK } else { depths.len().max(1) };
+        for start in depths.clone().step_by(step) {
+            let part = start..depths.end.min(start + step);
+            for (number, line) in range.clone().step_by(width).enumerate() {
+                let count = width.min(range.end - line);
+                let to = to.wrapping_add(number * apart + (start - depths.start) * width);
+                // SAFETY: the caller's promise.
+                unsafe { self.pack(line, count, part.clone(), to, width) };
+            }
+        }
+    }
+
+    /// Whether elements are factors.
+    pub(super) fn is_factors(&self) -> bool {
+        self.is_factors
+    }
+
+    /// Whether each line's factors are neighbours, and whether those of all lines at one depth are.
+    pub(super) fn neighbours(&self) -> [bool; 2] {
+        [self.along == 1, self.next == 1]
+    }
+
+    /// The address of an element, if elements are factors.
+    pub(super) fn at(&self, line: usize, depth: usize) -> *const F {
+        let offset = line as isize * self.next + depth as isize * self.along;
+        self.first.at(offset * size_of::<F>() as isize).cast()
     }
 }
 

@@ -181,6 +181,7 @@ struct Plan {
 
 impl Plan {
     /// The plan, and how far the input's and the output's first elements move because axes were turned round.
+    #[inline(never)]
     fn new(dims: &[usize], gone: &[usize], steps: &[isize], out: &[isize], in_order: bool) -> (Self, [isize; 2]) {
         let mut reduced = axes_of(dims, [steps], |axis| gone.contains(&axis));
         let mut kept: Axes<2> = axes_of(dims, [steps], |axis| !gone.contains(&axis))

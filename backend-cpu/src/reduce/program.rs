@@ -98,7 +98,7 @@ impl WithFold for Blocks<'_> {
         for_each(pieces, |number| {
             let start = number * cut.piece;
             let piece = cut.piece.min(length - start);
-            let done = self.piece::<T, F>(start, piece, |shape, values| {
+            let done = self.piece(start, piece, &|shape, values| {
                 let dense = shape.contiguous_strides();
                 let source = Source::from_ptr(values.as_ptr());
                 if goes {
@@ -135,12 +135,7 @@ impl WithFold for Blocks<'_> {
 
 impl Blocks<'_> {
     /// Computes a piece of the tensor and hands it on.
-    fn piece<T: Number, F: Fold<Value = T::Wide>>(
-        &self,
-        start: usize,
-        length: usize,
-        then: impl FnOnce(&Shape, &Buffer),
-    ) -> Result<()> {
+    fn piece(&self, start: usize, length: usize, then: &dyn Fn(&Shape, &Buffer)) -> Result<()> {
         let axis = self.cut.axis as isize;
         let layouts: SmallVec<[Layout; 8]> =
             self.inputs.iter().map(|view| view.layout.narrow(axis, start, length)).collect::<Result<_>>()?;
