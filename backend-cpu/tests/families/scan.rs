@@ -9,8 +9,13 @@ fn scan(op: ScanOp, axis: usize, input: &Tensor) -> Tensor {
 }
 
 fn check(dims: &[usize], dtype: DType, values: Values) {
+    check_layouts(usize::MAX, dims, dtype, values);
+}
+
+/// [`check`] with the first few layouts only.
+fn check_layouts(number: usize, dims: &[usize], dtype: DType, values: Values) {
     let mut random = Random::new(9);
-    for (name, layout) in layouts(dims) {
+    for (name, layout) in layouts(dims).into_iter().take(number) {
         let input = Tensor::random(layout, dtype, values, &mut random);
         for axis in 0..dims.len() {
             for op in ScanOp::ALL {
@@ -37,11 +42,12 @@ fn all_dtypes_and_layouts() {
 
 #[test]
 fn long_lines() {
-    for dtype in [DType::F32, DType::F64, DType::I32, DType::F16] {
-        check(&[300_001], dtype, Values::Few);
-        check(&[3, 200_001], dtype, Values::Plain);
+    // The reference takes its time: only one dtype sees how layouts and pieces of lines meet.
+    for (dtype, layouts) in [(DType::F32, 3), (DType::F64, 1), (DType::I32, 1), (DType::F16, 1)] {
+        check_layouts(layouts, &[200_001], dtype, Values::Few);
+        check_layouts(layouts, &[2, 140_001], dtype, Values::Plain);
     }
-    check(&[300_000], DType::F32, Values::Special);
+    check_layouts(1, &[200_000], DType::F32, Values::Special);
 }
 
 #[test]

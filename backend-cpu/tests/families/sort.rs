@@ -3,8 +3,13 @@ use backend_cpu::Cpu;
 use tensor_core::{Backend, DType, Scalar, reference};
 
 fn check(dims: &[usize], dtype: DType, values: Values) {
+    check_layouts(usize::MAX, dims, dtype, values);
+}
+
+/// [`check`] with the first few layouts only.
+fn check_layouts(number: usize, dims: &[usize], dtype: DType, values: Values) {
     let mut random = Random::new(8);
-    for (name, layout) in layouts(dims) {
+    for (name, layout) in layouts(dims).into_iter().take(number) {
         let input = Tensor::random(layout, dtype, values, &mut random);
         for axis in 0..dims.len() {
             for descending in [false, true] {
@@ -49,11 +54,11 @@ fn sizes_at_which_methods_change() {
 #[test]
 fn long_lines_that_several_threads_share() {
     for dtype in [DType::F32, DType::I64, DType::BF16] {
-        check(&[70_001], dtype, Values::Plain);
-        check(&[100_000], dtype, Values::Special);
+        check_layouts(3, &[70_001], dtype, Values::Plain);
+        check_layouts(1, &[100_000], dtype, Values::Special);
     }
     for threads in [1, 2, 3, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| check(&[300_007], DType::F32, Values::Special));
+        pool.install(|| check_layouts(1, &[140_007], DType::F32, Values::Special));
     }
 }
