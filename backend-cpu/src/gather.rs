@@ -3,6 +3,7 @@
 use crate::Cpu;
 use crate::number::for_size;
 use crate::parallel::{GRAIN, for_each_range};
+use crate::pointwise::moves::prefetch;
 use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
 use std::ops::Range;
 use tensor_core::{View, ViewMut};
@@ -124,19 +125,6 @@ impl<T: Copy + Send + Sync> Slices<'_, T> {
             }
         }
     }
-}
-
-/// Asks for the cache lines of `count` elements.
-#[inline(always)]
-fn prefetch<T>(at: *const T, count: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in 0..(count * size_of::<T>()).div_ceil(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which may name any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(64 * line)) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (at, count);
 }
 
 /// Copies what lies at some axes, the first step of each the source's, the second the target's.

@@ -1,11 +1,12 @@
 //! Softmax and its logarithm.
 //!
-//! A line, or a block of lines side by side, is read from memory once, into a scratch area of the dtype it is computed in;
-//! maximum, exponentials and scaling pass over that.
+//! A line, or a block of lines side by side, is read from memory once; maximum, exponentials and scaling pass over what is
+//! in the cache then.
 
 use crate::Cpu;
 use crate::number::{Float, Wide};
 use crate::parallel::{GRAIN, for_each_range};
+use crate::pointwise::moves;
 use crate::reduce::fold::{Extremum, Fold, Sum, merge_all};
 use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
 use crate::vecmath::{Isa, Level, Real, Task, exp};
@@ -18,6 +19,8 @@ const TILE: usize = 512;
 const SCRATCH: usize = 1 << 18;
 /// Elements of a cache line, at least: narrower blocks would read each line several times.
 const NARROWEST: usize = 32;
+/// Lines up to this length are computed side by side: alone, each would take longer to begin than to compute.
+const SHORT: usize = 64;
 /// Fewer long lines than this are cut into pieces for several threads.
 const FEW: usize = 16;
 
@@ -45,7 +48,9 @@ fn run<T: Float>(level: Level, axis: usize, log: bool, input: &View<'_, Cpu>, ou
     lines.sort_by_key(|axis| std::cmp::Reverse(axis.steps[1].unsigned_abs()));
     merge(&mut lines);
     let (source, target) = (Source::<T>::new(input), Target::<T>::new(out));
-    let across = lines.last().copied().filter(|inner| inner.steps[1].unsigned_abs() < along.steps[1].unsigned_abs());
+    let across = lines.last().copied().filter(|inner| {
+        inner.steps[1].unsigned_abs() < along.steps[1].unsigned_abs() || along.size <= SHORT && inner.size >= SHORT / 4
+    });
     if let Some(inner) = across {
         lines.pop();
         let width = (SCRATCH / size_of::<T::Real>() / along.size).clamp(NARROWEST, TILE).min(inner.size);
@@ -60,8 +65,10 @@ fn run<T: Float>(level: Level, axis: usize, log: bool, input: &View<'_, Cpu>, ou
             walk.advance();
         }
     } else {
+        let bytes = count(&lines) * along.size * size_of::<T>();
+        let streamed = moves::STREAMS && T::IS_WIDE && along.steps[1] == 1 && bytes >= moves::STREAM_BYTES;
         for_each_range(count(&lines), (GRAIN / 4 / along.size).max(1), |units| {
-            self::lines::<T>(level, log, along, &lines, source, target, units);
+            self::lines::<T>(level, log, along, &lines, source, target, streamed, units);
         });
     }
 }
@@ -74,26 +81,23 @@ fn largest<R: Computed>(level: Level, values: &[R]) -> R {
     merge_all::<Extremum<R, true>>(level, values)
 }
 
-/// Replaces values by what [`Finish`] needs, and gives the sum of their exponentials: values less the top for the logarithm,
-/// else their exponentials.
-fn exponentials<R: Computed>(level: Level, values: &mut [R], top: R, log: bool) -> f64 {
+/// The sum of the exponentials of values less the top, which are put into `kept` if that is not empty.
+fn exponentials<R: Computed>(level: Level, values: &[R], top: R, kept: &mut [R]) -> f64 {
     let mut spare = [R::default(); TILE];
     let mut total = Sum::<R>::EMPTY;
-    for tile in values.chunks_mut(TILE) {
-        let spare = &mut spare[..tile.len()];
-        level.run(Exponentials { tile, spare, top });
-        total = Sum::<R>::take(total, merge_all::<Sum<R>>(level, spare));
-        if !log {
-            tile.copy_from_slice(spare);
-        }
+    for (number, from) in values.chunks(TILE).enumerate() {
+        let to = if kept.is_empty() { &mut spare[..] } else { &mut kept[number * TILE..] };
+        let to = &mut to[..from.len()];
+        level.run(Exponentials { from, to, top });
+        total = Sum::<R>::take(total, merge_all::<Sum<R>>(level, to));
     }
     total.0
 }
 
-/// Takes the top off a tile, and puts the exponentials of what is left into another.
+/// The exponentials of values less the top.
 struct Exponentials<'a, R> {
-    tile: &'a mut [R],
-    spare: &'a mut [R],
+    from: &'a [R],
+    to: &'a mut [R],
     top: R,
 }
 
@@ -102,18 +106,18 @@ impl<R: Computed> Task for Exponentials<'_, R> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        for (e, x) in self.spare.iter_mut().zip(self.tile) {
-            *x = *x - self.top;
-            *e = exp::<I, R>(*x);
+        for (e, &x) in self.to.iter_mut().zip(self.from) {
+            *e = exp::<I, R>(x - self.top);
         }
     }
 }
 
-/// The last step: values less the sum's logarithm, or exponentials times the sum's reciprocal. What comes last may be one
-/// for all values, or one for each.
+/// The last step: values less the top less the sum's logarithm, or exponentials times the sum's reciprocal.
 struct Finish<'a, R> {
-    values: &'a mut [R],
-    last: &'a [R],
+    from: &'a [R],
+    to: &'a mut [R],
+    top: R,
+    last: R,
     log: bool,
 }
 
@@ -122,11 +126,11 @@ impl<R: Computed> Task for Finish<'_, R> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        match (self.last, self.log) {
-            (&[last], true) => self.values.iter_mut().for_each(|x| *x = *x - last),
-            (&[last], false) => self.values.iter_mut().for_each(|x| *x = *x * last),
-            (last, true) => self.values.iter_mut().zip(last).for_each(|(x, &last)| *x = *x - last),
-            (last, false) => self.values.iter_mut().zip(last).for_each(|(x, &last)| *x = *x * last),
+        let Self { from, to, top, last, log } = self;
+        if log {
+            to.iter_mut().zip(from).for_each(|(y, &x)| *y = x - top - last);
+        } else {
+            to.iter_mut().zip(from).for_each(|(y, &x)| *y = x * last);
         }
     }
 }
@@ -144,20 +148,51 @@ fn lines<T: Float>(
     lines: &[Axis<2>],
     from: Source<T>,
     to: Target<T>,
+    streamed: bool,
     units: Range<usize>,
 ) {
     let Axis { size, steps } = along;
-    let mut scratch = vec![T::Real::default(); size];
+    let in_place = T::IS_WIDE && steps[0] == 1;
+    let mut collected = vec![T::Real::default(); if in_place { 0 } else { size }];
+    let mut kept = vec![T::Real::default(); if log { 0 } else { size }];
+    let mut spare = [T::Real::default(); TILE];
     let mut walk = Walk::from(lines, units.start);
     for _ in units {
-        // SAFETY: a line of the input.
-        unsafe { T::widen_from(level, from.at(walk.offsets[0]), steps[0], &mut scratch) };
-        let top = largest(level, &scratch);
-        let last = last(exponentials(level, &mut scratch, top, log), log);
-        level.run(Finish { values: &mut scratch, last: &[last], log });
-        // SAFETY: a line of the output, which only this task accesses.
-        unsafe { T::narrow_to(level, &scratch, to.at(walk.offsets[1]), steps[1]) };
+        let at = walk.offsets;
         walk.advance();
+        let values = if in_place {
+            // SAFETY: a line of the input, whose elements are their own values; nobody writes it meanwhile.
+            unsafe { std::slice::from_raw_parts(from.at(at[0]).cast::<T::Real>(), size) }
+        } else {
+            // SAFETY: a line of the input.
+            unsafe { T::widen_from(level, from.at(at[0]), steps[0], &mut collected) };
+            &collected[..]
+        };
+        let top = largest(level, values);
+        let last = last(exponentials(level, values, top, &mut kept), log);
+        let values = if log { values } else { &kept[..] };
+        for (number, from) in values.chunks(TILE).enumerate() {
+            let to = to.at(at[1] + (number * TILE) as isize * steps[1]);
+            if T::IS_WIDE && steps[1] == 1 && !streamed {
+                // SAFETY: a piece of the output's line, whose elements are their own values; only this task accesses it.
+                let to = unsafe { std::slice::from_raw_parts_mut(to.cast::<T::Real>(), from.len()) };
+                level.run(Finish { from, to, top, last, log });
+                continue;
+            }
+            let spare = &mut spare[..from.len()];
+            level.run(Finish { from, to: spare, top, last, log });
+            // SAFETY: as above; `spare` has as many values.
+            unsafe {
+                if T::IS_WIDE && streamed {
+                    moves::stream(to.cast(), spare.as_ptr().cast(), size_of_val(spare));
+                } else {
+                    T::narrow_to(level, spare, to, steps[1]);
+                }
+            }
+        }
+    }
+    if streamed {
+        moves::end_streams();
     }
 }
 
@@ -185,12 +220,16 @@ fn long_line<T: Float>(level: Level, log: bool, along: Axis<2>, source: Source<T
             unsafe { T::widen_from(level, source.at(from), along.steps[0], &mut values) };
             let result = match pass {
                 Pass::Largest => (largest(level, &values), 0.0),
-                Pass::Sum { top } => (top, exponentials(level, &mut values, top, log)),
+                Pass::Sum { top } => (top, exponentials(level, &values, top, &mut [])),
                 Pass::Finish { top, last } => {
-                    exponentials(level, &mut values, top, log);
-                    level.run(Finish { values: &mut values, last: &[last], log });
+                    let mut results = vec![T::Real::default(); values.len()];
+                    if !log {
+                        level.run(Exponentials { from: &values, to: &mut results, top });
+                        values.copy_from_slice(&results);
+                    }
+                    level.run(Finish { from: &values, to: &mut results, top, last, log });
                     // SAFETY: elements of the output's line, which only this piece accesses.
-                    unsafe { T::narrow_to(level, &values, target.at(to), along.steps[1]) };
+                    unsafe { T::narrow_to(level, &results, target.at(to), along.steps[1]) };
                     (top, 0.0)
                 }
             };
@@ -222,77 +261,104 @@ struct Blocks<'a, T> {
 impl<T: Float> Blocks<'_, T> {
     /// Some blocks: unit `place * blocks + block`.
     fn run(&self, units: Range<usize>) {
-        let Self { level, log, .. } = *self;
-        let blocks = self.inner.size.div_ceil(self.width);
-        let mut scratch = vec![T::Real::default(); self.width * self.along.size];
+        let Self { level, log, along, inner, .. } = *self;
+        let blocks = inner.size.div_ceil(self.width);
+        let mut scratch = vec![T::Real::default(); self.width * along.size];
         let (mut tops, mut totals) = ([T::Real::LOWEST; TILE], [0.0; TILE]);
         for unit in units {
             let (place, start) = (unit / blocks, unit % blocks * self.width);
-            let width = self.width.min(self.inner.size - start);
+            let width = self.width.min(inner.size - start);
             let walk = Walk::from(self.outer, place);
-            let at = |tensor: usize, i: usize| {
-                walk.offsets[tensor] + start as isize * self.inner.steps[tensor] + i as isize * self.along.steps[tensor]
-            };
-            let scratch = &mut scratch[..width * self.along.size];
-            let (tops, totals) = (&mut tops[..width], &mut totals[..width]);
-            tops.fill(T::Real::LOWEST);
-            totals.fill(0.0);
-            for (i, row) in scratch.chunks_mut(width).enumerate() {
-                // SAFETY: elements of the input.
-                unsafe { T::widen_from(level, self.source.at(at(0, i)), self.inner.steps[0], row) };
-                level.run(Raise { tops, row });
+            let first = [0, 1].map(|tensor| walk.offsets[tensor] + start as isize * inner.steps[tensor]);
+            let scratch = &mut scratch[..width * along.size];
+            // SAFETY: elements of the input.
+            unsafe { self.read(first[0], width, scratch) };
+            level.run(Block { values: scratch, tops: &mut tops[..width], totals: &mut totals[..width], log });
+            // SAFETY: elements of the output, which only this unit accesses.
+            unsafe { self.write(first[1], width, scratch) };
+        }
+    }
+
+    /// Collects a block whose first element lies at `first`, the lines' elements at one position together.
+    ///
+    /// # Safety
+    /// The elements of `width` lines from there on may be read, and nobody writes them.
+    unsafe fn read(&self, first: isize, width: usize, to: &mut [T::Real]) {
+        let (along, across) = (self.along.steps[0], self.inner.steps[0]);
+        // SAFETY: the caller's promise; the values are `along.size` times `width`, and elements that are values have their
+        // size.
+        unsafe {
+            if T::IS_WIDE && along == 1 {
+                let (from, to) = (self.source.at(first).cast(), to.as_mut_ptr().cast());
+                moves::gather_panel(self.level, size_of::<T>(), to, width, from, (1, across), (self.along.size, width));
+                return;
             }
-            for row in scratch.chunks_mut(width) {
-                level.run(RowExponentials { row, tops, totals, log });
+            for (i, row) in to.chunks_mut(width).enumerate() {
+                T::widen_from(self.level, self.source.at(first + i as isize * along), across, row);
             }
-            // The tops are not needed any more.
-            for (top, &total) in tops.iter_mut().zip(&*totals) {
-                *top = last(total, log);
+        }
+    }
+
+    /// Puts a block where it belongs.
+    ///
+    /// # Safety
+    /// The elements of `width` lines from `first` on may be written, and nobody else accesses them.
+    unsafe fn write(&self, first: isize, width: usize, from: &[T::Real]) {
+        let (along, across) = (self.along.steps[1], self.inner.steps[1]);
+        // SAFETY: as for `read`.
+        unsafe {
+            if T::IS_WIDE && along == 1 && across > 0 {
+                let (from, to) = (from.as_ptr().cast(), self.target.at(first).cast());
+                let (pitch, steps) = (across as usize, (1, width as isize));
+                moves::gather_panel(self.level, size_of::<T>(), to, pitch, from, steps, (width, self.along.size));
+                return;
             }
-            for (i, row) in scratch.chunks_mut(width).enumerate() {
-                level.run(Finish { values: row, last: tops, log });
-                // SAFETY: elements of the output, which only this unit accesses.
-                unsafe { T::narrow_to(level, row, self.target.at(at(1, i)), self.inner.steps[1]) };
+            for (i, row) in from.chunks(width).enumerate() {
+                T::narrow_to(self.level, row, self.target.at(first + i as isize * along), across);
             }
         }
     }
 }
 
-/// Lifts the tops of lines to a row's values.
-struct Raise<'a, R> {
+/// A block of lines side by side, from values to results.
+struct Block<'a, R> {
+    values: &'a mut [R],
+    /// Space for as many as there are lines.
     tops: &'a mut [R],
-    row: &'a [R],
-}
-
-impl<R: Computed> Task for Raise<'_, R> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        for (top, &x) in self.tops.iter_mut().zip(self.row) {
-            *top = Extremum::<R, true>::merge(*top, x);
-        }
-    }
-}
-
-/// What [`Exponentials`] does, for a row whose values have tops and sums of their own.
-struct RowExponentials<'a, R> {
-    row: &'a mut [R],
-    tops: &'a [R],
     totals: &'a mut [f64],
     log: bool,
 }
 
-impl<R: Computed> Task for RowExponentials<'_, R> {
+impl<R: Computed> Task for Block<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        for ((x, &top), total) in self.row.iter_mut().zip(self.tops).zip(self.totals) {
-            let shifted = *x - top;
-            let e = exp::<I, R>(shifted);
-            *x = if self.log { shifted } else { e };
-            *total += e.to_sum();
+        let Self { values, tops, totals, log } = self;
+        let width = tops.len();
+        tops.fill(R::LOWEST);
+        totals.fill(0.0);
+        for row in values.chunks(width) {
+            for (top, &x) in tops.iter_mut().zip(row) {
+                *top = Extremum::<R, true>::merge(*top, x);
+            }
+        }
+        for row in values.chunks_mut(width) {
+            for ((x, &top), total) in row.iter_mut().zip(&*tops).zip(&mut *totals) {
+                let shifted = *x - top;
+                let e = exp::<I, R>(shifted);
+                *x = if log { shifted } else { e };
+                *total += e.to_sum();
+            }
+        }
+        // The tops are not needed any more.
+        for (top, &total) in tops.iter_mut().zip(&*totals) {
+            *top = last(total, log);
+        }
+        for row in values.chunks_mut(width) {
+            for (x, &last) in row.iter_mut().zip(&*tops) {
+                *x = if log { *x - last } else { *x * last };
+            }
         }
     }
 }

@@ -11,9 +11,11 @@
 //! - `lookup`, `float`, `int`, `element`: the kernels of every operation and dtype;
 //! - `small`: the same for small dense programs, without a plan;
 //! - `chain`: several operations in one loop;
+//! - `copy`: what only moves elements, without a plan;
 //! - `leaves`: coordinates and random bits; `moves`: gathering and scattering.
 
 mod chain;
+mod copy;
 pub(crate) mod element;
 mod float;
 mod int;

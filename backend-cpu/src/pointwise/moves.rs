@@ -74,6 +74,23 @@ pub(crate) unsafe fn scatter(size: usize, dst: *mut u8, stride: isize, src: *con
     unsafe { by_size!(size, words(dst, stride, src, count)) }
 }
 
+/// From how many bytes on an output is written past the caches. Smaller ones are likely to be read again before they are
+/// thrown out; measured on a quiet machine, streams copy at up to twice the speed of ordinary stores.
+pub(crate) const STREAM_BYTES: usize = 32 << 20;
+
+/// Asks for the cache lines of `count` elements.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: *const T, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..(count * size_of::<T>()).div_ceil(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which may name any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(64 * line)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (at, count);
+}
+
 /// Whether [`stream`] does anything else than copy.
 pub(crate) const STREAMS: bool = cfg!(target_arch = "x86_64");
 
@@ -135,7 +152,7 @@ pub(crate) unsafe fn gather_panel(
     strides: (isize, isize),
     sides: (usize, usize),
 ) {
-    if strides.0 == 1 && matches!(size, 4 | 8) {
+    if strides.0 == 1 && matches!(size, 2 | 4 | 8) {
         return level.run(Transpose { size, dst, pitch, src, stride: strides.1, sides });
     }
     // SAFETY: the caller's promise.
@@ -177,7 +194,7 @@ unsafe fn gather_rows<T: Word>(
     }
 }
 
-/// [`gather_panel`] where the source lies densely across the rows, for elements of 4 or 8 bytes.
+/// [`gather_panel`] where the source lies densely across the rows, for elements of 2, 4 or 8 bytes.
 struct Transpose {
     size: usize,
     dst: *mut u8,
@@ -196,6 +213,7 @@ impl Task for Transpose {
         // what is left over beside and below them is gathered element by element.
         unsafe {
             match self.size {
+                2 => self.blocks::<u16, 8>(square2),
                 4 => self.blocks::<u32, 8>(square4::<I>),
                 _ => self.blocks::<u64, 4>(square8::<I>),
             }
@@ -226,6 +244,39 @@ impl Transpose {
             let beside = (self.dst.add(even_columns * size_of::<T>()), self.src.offset(even_columns as isize * stride));
             gather_rows::<T>(beside.0, self.pitch, beside.1, (1, self.stride), (even_rows, columns - even_columns));
         }
+    }
+}
+
+/// Transposes a square of 8 × 8 elements of 2 bytes. Distances are in bytes.
+///
+/// # Safety
+/// As for [`square4`], with 8 elements of 2 bytes each.
+#[inline(always)]
+unsafe fn square2(dst: *mut u8, pitch: usize, src: *const u8, stride: isize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        // SAFETY: the caller's promise: each load is a column's 8 elements, each store a row's. The instructions are part
+        // of every x86-64 processor.
+        unsafe {
+            let column = |number: isize| _mm_loadu_si128(src.offset(number * stride).cast());
+            // Columns 4 apart are interleaved, then those 2 apart, then neighbours.
+            let mut held = [0, 1, 2, 3, 4, 5, 6, 7].map(column);
+            for _ in 0..3 {
+                let [a, b, c, d, e, f, g, h] = held;
+                let pair = |x, y| [_mm_unpacklo_epi16(x, y), _mm_unpackhi_epi16(x, y)];
+                let ([p, q], [r, s], [t, u], [v, w]) = (pair(a, e), pair(b, f), pair(c, g), pair(d, h));
+                held = [p, q, r, s, t, u, v, w];
+            }
+            for (row, value) in held.into_iter().enumerate() {
+                _mm_storeu_si128(dst.add(row * pitch).cast(), value);
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        square::<u16, 8>(dst, pitch, src, stride);
     }
 }
 

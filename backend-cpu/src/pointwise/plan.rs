@@ -69,8 +69,6 @@ pub(super) struct Plan {
     pub(super) constants: SmallVec<[Constant; 4]>,
     /// What is done for each tile, in order.
     pub(super) steps: SmallVec<[Step; 16]>,
-    /// The number of inputs.
-    pub(super) inputs: usize,
     /// The first lane of scratch tiles.
     pub(super) first_tile: usize,
     /// The number of scratch tiles.
@@ -128,7 +126,6 @@ impl Plan {
             plan: Self {
                 constants: SmallVec::new(),
                 steps: SmallVec::new(),
-                inputs: memory.uniform.len(),
                 first_tile: 0,
                 tiles: 0,
                 tile_size: 0,

@@ -1,5 +1,6 @@
 //! The loop over tiles.
 
+use super::copy;
 use super::kernel::{Call, OPERANDS, SPLAT};
 use super::leaves::{self, Random};
 use super::moves::{self, gather, gather_panel, scatter, stream};
@@ -11,7 +12,7 @@ use crate::{Buffer, Cpu, parallel};
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use tensor_core::{Backend, Input, Program, Result, Shape, ViewMut};
+use tensor_core::{Backend, DType, Input, Program, Result, Shape, ViewMut};
 
 /// What a tile's values may take of the first-level cache, in bytes. The smallest caches hold 32 KiB.
 const TILE_BYTES: usize = 24 << 10;
@@ -28,9 +29,11 @@ const WORTH_NS: usize = 50_000;
 /// The bytes of a run along the axis in which a transposed operand is dense: a cache line.
 const PANEL_BYTES: usize = 64;
 
-/// From how many bytes on an output is written past the caches. Smaller ones are likely to be read again before they are
-/// thrown out; measured on a quiet machine, streams copy at up to twice the speed of ordinary stores.
-const STREAM_BYTES: usize = 32 << 20;
+/// From how many bytes on an input is asked for ahead of its turn: smaller ones are likely to be in the cache.
+const AHEAD_BYTES: usize = 1 << 20;
+
+/// From how many steps on.
+const AHEAD_STEPS: usize = 3;
 
 /// See [`Backend::pointwise`].
 pub(crate) fn pointwise(
@@ -43,7 +46,7 @@ pub(crate) fn pointwise(
     if small::run(level, program, shape.numel(), inputs, outputs)? {
         return Ok(());
     }
-    planned(level, program, shape, inputs, outputs, STREAM_BYTES)
+    planned(level, program, shape, inputs, outputs, moves::STREAM_BYTES)
 }
 
 /// Any program.
@@ -69,6 +72,12 @@ fn planned(
         });
     }
     let mut walk = Walk::new(shape, &tensors, program.uses_position());
+    if program.is_copy()
+        && matches!(inputs, [Input::View(view)] if view.dtype != DType::Bool)
+        && copy::run(level, &mut walk, moves::STREAMS && outputs[0].buffer.size() >= stream_bytes)
+    {
+        return Ok(());
+    }
     let in_place: SmallVec<[bool; 8]> = inputs.iter().map(|input| matches!(input, Input::Output(_))).collect();
     let is_unread = |output| !inputs.iter().any(|input| matches!(input, Input::Output(number) if *number == output));
     let job = Job::new(level, program, shape, &mut walk, outputs.len(), &in_place, is_unread, stream_bytes)?;
@@ -114,6 +123,10 @@ struct Job<'a> {
     level: Level,
     plan: Plan,
     walk: &'a Walk,
+    /// The number of outputs; their operands come first.
+    outputs: usize,
+    /// Whether there are so many steps that memory can work ahead meanwhile. (Asking it all at once only takes time.)
+    is_long: bool,
     /// How each operand of the walk is accessed, and where its scratch memory begins.
     access: SmallVec<[(Access, usize); 8]>,
     /// The operand that holds the elements' numbers, if there is one.
@@ -183,10 +196,13 @@ impl<'a> Job<'a> {
         let memory = Memory { uniform: &uniform, in_place, direct: &direct, dims: shape.dims() };
         let plan = Plan::new(program, memory);
         let panel_rows = plan_panels(walk, &mut access);
+        let is_long = plan.steps.len() >= AHEAD_STEPS;
         let mut job = Self {
             level,
             plan,
             walk,
+            outputs,
+            is_long,
             access,
             numbers,
             tile: 0,
@@ -273,7 +289,7 @@ impl<'a> Job<'a> {
                         program.scalars()[number].write(dtype, std::slice::from_raw_parts_mut(dst, 8));
                     }
                     Source::Input(number, load) => {
-                        let operand = &self.walk.operands[self.outputs() + number];
+                        let operand = &self.walk.operands[self.outputs + number];
                         match load {
                             Some(load) => load(self.level, &call([operand.base; OPERANDS])),
                             None => dst.copy_from_nonoverlapping(operand.base, operand.size),
@@ -291,12 +307,6 @@ impl<'a> Job<'a> {
             }
         }
         Ok(Some(buffer))
-    }
-
-    /// The number of outputs; their operands come first.
-    fn outputs(&self) -> usize {
-        let inputs_and_outputs = self.plan.first_tile - self.plan.constants.len();
-        inputs_and_outputs - self.plan.inputs
     }
 
     /// Does the items of a range, on one thread.
@@ -354,6 +364,8 @@ struct Worker<'a> {
     scratch_at: *mut u8,
     /// The lanes whose tile needs no gathering any more, as bits.
     filled: u32,
+    /// What the next tile reads from memory: the first byte, and how many.
+    ahead: SmallVec<[(*const u8, usize); 4]>,
 }
 
 impl<'a> Worker<'a> {
@@ -380,7 +392,7 @@ impl<'a> Worker<'a> {
             let at = scratch_at.wrapping_add(job.tiles_at + number * job.tile_pitch());
             lanes.push(LaneState { at, step: 1 });
         }
-        Ok(Self { job, lanes, _scratch: scratch, scratch_at, filled: 0 })
+        Ok(Self { job, lanes, _scratch: scratch, scratch_at, filled: 0, ahead: SmallVec::new() })
     }
 
     /// Tiles that lie within rows.
@@ -427,6 +439,7 @@ impl<'a> Worker<'a> {
         }
         for row in 0..rows {
             let mut number = 0;
+            self.ahead.clear();
             for (lane, (operand, &(access, place))) in job.walk.operands.iter().zip(&job.access).enumerate() {
                 let strides = &operand.strides;
                 let across = if rows > 1 { strides[outer - 1] * row as isize } else { 0 };
@@ -435,7 +448,14 @@ impl<'a> Worker<'a> {
                     operand.base.wrapping_offset(step * operand.size as isize)
                 };
                 match access {
-                    Access::Direct => self.lanes[lane].at = at(),
+                    Access::Direct => {
+                        self.lanes[lane].at = at();
+                        if lane >= job.outputs && job.is_long && operand.size * job.walk.len >= AHEAD_BYTES {
+                            // Most tiles are followed by what lies behind them.
+                            let bytes = count * operand.size;
+                            self.ahead.push((self.lanes[lane].at.cast_const().wrapping_add(bytes), bytes));
+                        }
+                    }
                     // SAFETY: the operand's elements lie within its buffer, and the scratch memory of a repeated element
                     // holds `SPLAT` of them, that of a gathered tile a tile.
                     Access::Repeat => unsafe {
@@ -561,7 +581,14 @@ impl<'a> Worker<'a> {
     #[inline]
     fn run_tile(&mut self, number: usize, count: usize) {
         let lanes = &self.lanes;
-        for step in &self.job.plan.steps {
+        let steps = &self.job.plan.steps;
+        for (turn, step) in steps.iter().enumerate() {
+            // A share with each step: memory answers only so many requests at a time.
+            for &(at, bytes) in &self.ahead {
+                let share = bytes.div_ceil(steps.len()).next_multiple_of(64);
+                let first = (turn * share).min(bytes);
+                moves::prefetch(at.wrapping_add(first), share.min(bytes - first));
+            }
             match *step {
                 Step::Kernel { kernel, dst, src } => {
                     let src = src.map(|lane| lanes[lane as usize]);
@@ -622,7 +649,7 @@ fn for_rows(dims: &[usize], strides: &[isize], first: usize, count: usize, mut f
 mod tests {
     use super::*;
     use tensor_core::op::BinaryOp;
-    use tensor_core::{DType, Layout, Scalar, View};
+    use tensor_core::{Layout, Scalar, View};
 
     /// Streaming is only another way to write: with a bound that every output reaches, nothing changes.
     #[test]

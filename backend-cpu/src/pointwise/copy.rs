@@ -1,0 +1,141 @@
+//! Copies between layouts, which need no program: rows as they lie, or squares turned round where the source lies densely
+//! across the rows.
+
+use super::moves::{end_streams, gather_panel, stream};
+use super::walk::{Odometer, Walk};
+use crate::parallel::{GRAIN, for_each_range};
+use crate::vecmath::Level;
+use std::ops::Range;
+
+/// Bytes that are copied at a time where rows are long.
+const PIECE: usize = 1 << 16;
+/// Rows of a block that is turned round.
+const ROWS: usize = 64;
+/// Bytes of a block's row. A block takes half of the smallest first-level cache.
+const ROW_BYTES: usize = 256;
+
+/// Copies the walk's second operand to its first, if it knows how to; both have elements of one size. A streamed copy goes
+/// past the caches.
+pub(super) fn run(level: Level, walk: &mut Walk, streamed: bool) -> bool {
+    let last = walk.dims.len() - 1;
+    if walk.linear || walk.operands[0].strides[last] != 1 {
+        return false;
+    }
+    let size = walk.operands[0].size;
+    if walk.operands[1].strides[last] == 1 {
+        let copy = Copy { level, walk, columns: (PIECE / size).min(walk.row()), streamed };
+        let units = walk.dims[..last].iter().product::<usize>() * walk.row().div_ceil(copy.columns);
+        for_each_range(units, (4 * PIECE / size / copy.columns).max(1), |units| copy.rows(units));
+        return true;
+    }
+    let Some(axis) = walk.operands[1].strides[..last].iter().position(|&stride| stride == 1) else {
+        return false;
+    };
+    if walk.operands[0].strides[axis] < 0 || walk.dims[axis] == 1 {
+        return false;
+    }
+    walk.rows_along(axis);
+    let copy = Copy { level, walk, columns: ROW_BYTES / size, streamed };
+    let [down, across] = copy.counts();
+    let units = walk.dims[..last - 1].iter().product::<usize>() * down * across;
+    for_each_range(units, (GRAIN / (ROWS * copy.columns)).max(1), |units| copy.blocks(units));
+    true
+}
+
+/// A copy. The walk's last axis is dense in the target.
+struct Copy<'a> {
+    level: Level,
+    walk: &'a Walk,
+    /// Columns of a block, or elements of a piece of a row.
+    columns: usize,
+    streamed: bool,
+}
+
+// SAFETY: the walk's pointers point to buffers that outlive the copy. The source is only read; every element of the target
+// is written by one unit, and each unit is run by one thread.
+unsafe impl Sync for Copy<'_> {}
+
+impl Copy<'_> {
+    /// Some pieces of rows that are dense in both.
+    fn rows(&self, units: Range<usize>) {
+        let [to, from] = [&self.walk.operands[0], &self.walk.operands[1]];
+        let (&row, outer) = self.walk.dims.split_last().expect("a walk has an axis");
+        let pieces = row.div_ceil(self.columns);
+        let mut position = Odometer::at(units.start / pieces, outer);
+        for unit in units {
+            let first = unit % pieces * self.columns;
+            let bytes = self.columns.min(row - first) * to.size;
+            let at = |strides: &[isize]| (position.offset(&strides[..outer.len()]) + first as isize) * to.size as isize;
+            let (target, source) =
+                (to.base.wrapping_offset(at(&to.strides)), from.base.wrapping_offset(at(&from.strides)));
+            // SAFETY: a piece of a row, dense in both; in the output it is this unit's alone, and the output shares no
+            // memory with the input.
+            unsafe {
+                if self.streamed {
+                    stream(target, source, bytes);
+                } else {
+                    target.copy_from_nonoverlapping(source, bytes);
+                }
+            }
+            if first + self.columns >= row && !outer.is_empty() {
+                position.advance(1, outer);
+            }
+        }
+        if self.streamed {
+            end_streams();
+        }
+    }
+
+    /// How many blocks there are down the rows and across the columns.
+    fn counts(&self) -> [usize; 2] {
+        let dims = &self.walk.dims;
+        [dims[dims.len() - 2].div_ceil(ROWS), dims[dims.len() - 1].div_ceil(self.columns)]
+    }
+
+    /// The first bytes of a block in the target and the source, and its rows and columns.
+    fn block(&self, unit: usize) -> ([*mut u8; 2], [usize; 2]) {
+        let dims = &self.walk.dims;
+        let outer = dims.len() - 2;
+        let [down, across] = self.counts();
+        let row = unit % down * ROWS;
+        let column = unit / down % across * self.columns;
+        let place = Odometer::at(unit / (down * across), &dims[..outer]);
+        let first = [0, 1].map(|number| {
+            let operand = &self.walk.operands[number];
+            let strides = &operand.strides;
+            let step =
+                place.offset(&strides[..outer]) + row as isize * strides[outer] + column as isize * strides[outer + 1];
+            operand.base.wrapping_offset(step * operand.size as isize)
+        });
+        (first, [ROWS.min(dims[outer] - row), self.columns.min(dims[outer + 1] - column)])
+    }
+
+    /// Some blocks of a walk whose last axis but one is dense in the source. Those down the rows follow each other, as they
+    /// do in the source.
+    fn blocks(&self, units: Range<usize>) {
+        let mut scratch = [0u64; ROWS * ROW_BYTES / 8];
+        let size = self.walk.operands[0].size;
+        let outer = self.walk.dims.len() - 2;
+        let pitch = self.walk.operands[0].strides[outer] as usize;
+        let along = self.walk.operands[1].strides[outer + 1];
+        for unit in units {
+            let ([to, from], [rows, columns]) = self.block(unit);
+            // SAFETY: the block's elements in the source, and in the target, where they are this unit's alone; or in the
+            // scratch memory, which holds a block. Rows of the target lie `pitch` apart.
+            unsafe {
+                if self.streamed {
+                    let spare = scratch.as_mut_ptr().cast::<u8>();
+                    gather_panel(self.level, size, spare, self.columns, from, (1, along), (rows, columns));
+                    for row in 0..rows {
+                        stream(to.add(row * pitch * size), spare.add(row * self.columns * size), columns * size);
+                    }
+                } else {
+                    gather_panel(self.level, size, to, pitch, from, (1, along), (rows, columns));
+                }
+            }
+        }
+        if self.streamed {
+            end_streams();
+        }
+    }
+}
