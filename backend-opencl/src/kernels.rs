@@ -10,21 +10,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tensor_core::codegen::{Dialect, ENTRY, Kernel, Launch, Plan, Slot, Target};
 use tensor_core::{Backend, DType, DeviceKind, Error, ErrorKind, Result};
 
+const COMPILING: &str = "compiling a kernel";
+
 /// A kernel that is compiled when it is first used. Whoever holds the lock may set its arguments.
 type Compiled = Arc<Mutex<Option<driver::Kernel>>>;
 
+/// A program that is compiled when one of its kernels is first used.
+type Unit = Arc<Mutex<Option<driver::Program>>>;
+
 /// The kernels of a device, by what their sources depend on.
 #[derive(Default)]
-pub(crate) struct Kernels(Mutex<HashMap<Kernel, Compiled>>);
+pub(crate) struct Kernels {
+    kernels: Mutex<HashMap<Kernel, Compiled>>,
+    /// By the first kernel of each unit.
+    units: Mutex<HashMap<Kernel, Unit>>,
+}
 
-impl Kernels {
-    fn entry(&self, kernel: &Kernel) -> Compiled {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = held.get(kernel) {
-            return Arc::clone(entry);
-        }
-        Arc::clone(held.entry(kernel.clone()).or_default())
+/// The value of a kernel, a new one if there is none.
+fn entry<T: Clone + Default>(map: &Mutex<HashMap<Kernel, T>>, kernel: &Kernel) -> T {
+    let mut held = map.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(value) = held.get(kernel) {
+        return value.clone();
     }
+    held.entry(kernel.clone()).or_default().clone()
 }
 
 /// What kernels have to know of a device; those for processors and for GPUs walk memory in different ways.
@@ -42,17 +50,26 @@ pub(crate) fn target(description: &crate::Description, kind: DeviceKind) -> Targ
 
 impl Device {
     fn compile(&self, kernel: &Kernel) -> Result<driver::Kernel> {
-        const OP: &str = "compiling a kernel";
-        let source = kernel.source(&self.target);
+        let unit = kernel.unit(&self.target);
+        let place = unit.iter().position(|relative| relative == kernel).expect("a kernel is in its own unit");
+        let program = entry(&self.kernels.units, &unit[0]);
+        let mut held = program.lock().unwrap_or_else(PoisonError::into_inner);
+        let program = match &mut *held {
+            Some(program) => program,
+            none => none.insert(self.build(&Kernel::joint_source(&unit, &self.target))?),
+        };
+        program.kernel(&format!("{ENTRY}{place}")).map_err(|code| self.error(COMPILING, code))
+    }
+
+    fn build(&self, source: &str) -> Result<driver::Program> {
         let mut options = "-cl-std=CL1.2".to_owned();
         if self.description.divides_correctly {
             options += " -cl-fp32-correctly-rounded-divide-sqrt";
         }
-        let program = self.context.compile(self.id, &source, &options).map_err(|mut log| {
+        self.context.compile(self.id, source, &options).map_err(|mut log| {
             let _ = write!(log, "\nThe source was:\n{source}");
-            device_error(&self.label, OP, log)
-        })?;
-        program.kernel(ENTRY).map_err(|code| self.error(OP, code))
+            device_error(&self.label, COMPILING, log)
+        })
     }
 }
 
@@ -94,8 +111,8 @@ impl OpenCl {
             let memory = buffer.memory().expect("nothing empty reaches a backend");
             arguments.push(Argument::Memory(memory));
         }
-        let entry = device.kernels.entry(&launch.kernel);
-        let mut held = entry.lock().unwrap_or_else(PoisonError::into_inner);
+        let compiled = entry(&device.kernels.kernels, &launch.kernel);
+        let mut held = compiled.lock().unwrap_or_else(PoisonError::into_inner);
         let kernel = match &mut *held {
             Some(kernel) => kernel,
             none => none.insert(device.compile(&launch.kernel)?),

@@ -51,7 +51,7 @@ typedef struct {
     u64 offset[2];
     f32 scalar0;
 } Params;
-ENTRY(256, 1, 1) void gradix(const Params p, GLOBAL const u16 *RESTRICT in0, GLOBAL u16 *RESTRICT out0) {
+ENTRY(256, 1, 1) void gradix(const Params p, GLOBAL const u16 *in0, GLOBAL u16 *out0) {
     const COUNT index = (COUNT)ITEM(0);
     if (index >= (COUNT)p.count) return;
     const INDEX at_in0 = index;

@@ -145,7 +145,11 @@ pub enum Kernel {
 impl Kernel {
     /// The source, complete; its entry is [`ENTRY`].
     pub fn source(&self, target: &Target) -> String {
-        let body = match self {
+        prelude::complete(target, self.group(target), &self.body(target))
+    }
+
+    fn body(&self, target: &Target) -> String {
+        match self {
             Self::Pointwise(kernel) => kernel.body(target),
             Self::Reduce(kernel) => kernel.body(target),
             Self::Scan(kernel) => kernel.body(target),
@@ -153,8 +157,35 @@ impl Kernel {
             Self::Gather(kernel) => kernel.body(),
             Self::Scatter(kernel) => kernel.body(),
             Self::Sort(kernel) => kernel.body(),
-        };
-        prelude::complete(target, self.group(target), &body)
+        }
+    }
+
+    /// Kernels to compile together with this one, itself among them: it depends on all but the layouts which they are.
+    ///
+    /// Runtimes for processors spend most of a compilation on what does not depend on the kernel, and translate each entry
+    /// only when it is launched first; others translate everything at once, so there a kernel stands alone.
+    pub fn unit(&self, target: &Target) -> Vec<Self> {
+        match self {
+            Self::Pointwise(kernel) if target.is_cpu => {
+                let relatives: Vec<Self> = kernel.relatives(target).map(Self::Pointwise).collect();
+                if relatives.contains(self) { relatives } else { vec![self.clone()] }
+            }
+            _ => vec![self.clone()],
+        }
+    }
+
+    /// The source of several kernels that need one [group](Self::group), such as a [unit](Self::unit)'s. The entry of each is
+    /// [`ENTRY`] followed by its place.
+    pub fn joint_source(kernels: &[Self], target: &Target) -> String {
+        let mut text = String::new();
+        for (place, kernel) in kernels.iter().enumerate() {
+            let own = [ENTRY, "Params", "INDEX", "UINDEX", "COUNT"];
+            own.iter().for_each(|name| text += &format!("#define {name} {name}{place}\n"));
+            text += &kernel.body(target);
+            own.iter().for_each(|name| text += &format!("#undef {name}\n"));
+        }
+        let group = kernels.first().map_or([1; 3], |kernel| kernel.group(target));
+        prelude::complete(target, group, &text)
     }
 
     /// The work-items of a group, along each axis. Fixed for each kernel and device.

@@ -24,8 +24,6 @@ pub enum Source<'a> {
 pub struct PointwiseKernel {
     program: Program,
     walk: Walk,
-    /// For each input, the output that it overwrites, if any.
-    in_place: SmallVec<[Option<u8>; 8]>,
 }
 
 /// One operand: a place in memory for every position.
@@ -66,12 +64,6 @@ impl Operand {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Feed {
-    Operand(Operand),
-    Output(usize),
-}
-
 /// A program over some operands, and where in the iterated shape it stands.
 struct Job<'a> {
     program: &'a Program,
@@ -79,7 +71,7 @@ struct Job<'a> {
     shape: &'a Shape,
     /// The sizes of the axes that are left to walk.
     dims: Dims<usize>,
-    inputs: Vec<Feed>,
+    inputs: Vec<Operand>,
     outputs: Vec<Operand>,
     /// Row-major numbers of the elements.
     number: Operand,
@@ -94,16 +86,17 @@ pub fn pointwise(
     target: &Target,
 ) -> Plan {
     let mut plan = Plan::default();
-    let feeds = inputs.iter().enumerate().map(|(number, source)| match source {
-        Source::Tensor(tensor) => Feed::Operand(Operand::new(Slot::Input(number), *tensor)),
-        Source::Output(output) => Feed::Output(*output),
+    // What an output held before is an operand like any other: a work-item reads all of its element before it writes.
+    let inputs = inputs.iter().enumerate().map(|(number, source)| match source {
+        Source::Tensor(tensor) => Operand::new(Slot::Input(number), *tensor),
+        Source::Output(output) => Operand::new(Slot::Output(*output), outputs[*output]),
     });
     let outputs = outputs.iter().enumerate().map(|(number, &tensor)| Operand::new(Slot::Output(number), tensor));
     Job {
         program,
         shape,
         dims: shape.dims().into(),
-        inputs: feeds.collect(),
+        inputs: inputs.collect(),
         outputs: outputs.collect(),
         number: Operand::dense(Slot::Temp(usize::MAX), DType::I64, shape),
     }
@@ -151,7 +144,7 @@ pub(super) fn run(
         program,
         shape,
         dims: shape.dims().into(),
-        inputs: inputs.into_iter().map(Feed::Operand).collect(),
+        inputs,
         outputs: vec![Operand::new(to.0, to.1)],
         number: Operand::dense(Slot::Temp(usize::MAX), DType::I64, shape),
     }
@@ -161,11 +154,7 @@ pub(super) fn run(
 impl Job<'_> {
     fn plan(&self, target: &Target, plan: &mut Plan) {
         let positions = self.program.uses_position();
-        let own = self.inputs.iter().filter_map(|feed| match feed {
-            Feed::Operand(operand) => Some(operand),
-            Feed::Output(_) => None,
-        });
-        let operands: SmallVec<[&Operand; 16]> = own.chain(&self.outputs).collect();
+        let operands: SmallVec<[&Operand; 16]> = self.inputs.iter().chain(&self.outputs).collect();
         let counted: SmallVec<[&Operand; 16]> =
             operands.iter().copied().chain(positions.then_some(&self.number)).collect();
         let strides: SmallVec<[&[isize]; 16]> = counted.iter().map(|operand| &operand.strides[..]).collect();
@@ -176,11 +165,10 @@ impl Job<'_> {
         if positions && self.shape.numel() > i32::MAX as usize {
             route = route.widened();
         }
-        let in_place = self.inputs.iter().map(|feed| match feed {
-            Feed::Operand(_) => None,
-            Feed::Output(number) => Some(*number as u8),
-        });
-        let kernel = PointwiseKernel { program: self.program.clone(), walk: route.walk, in_place: in_place.collect() };
+        if target.is_cpu {
+            route = route.of_two_axes();
+        }
+        let kernel = PointwiseKernel { program: self.program.clone(), walk: route.walk };
         let count = self.dims.iter().product::<usize>();
         let block = kernel.block(&route, self.shape, count, &offsets);
         let params = block.finish();
@@ -201,14 +189,7 @@ impl Job<'_> {
             let part = |operand: &Operand| operand.part(position);
             Job {
                 dims: self.dims[1..].into(),
-                inputs: self
-                    .inputs
-                    .iter()
-                    .map(|feed| match feed {
-                        Feed::Operand(operand) => Feed::Operand(part(operand)),
-                        Feed::Output(number) => Feed::Output(*number),
-                    })
-                    .collect(),
+                inputs: self.inputs.iter().map(part).collect(),
                 outputs: self.outputs.iter().map(part).collect(),
                 number: part(&self.number),
                 ..*self
@@ -219,11 +200,7 @@ impl Job<'_> {
 
     fn is_dense(&self) -> bool {
         let dense = &self.number.strides;
-        self.outputs.iter().all(|output| output.strides == *dense)
-            && self.inputs.iter().all(|feed| match feed {
-                Feed::Operand(operand) => operand.strides == *dense,
-                Feed::Output(_) => true,
-            })
+        self.inputs.iter().chain(&self.outputs).all(|operand| operand.strides == *dense)
     }
 
     /// The same with all operands copied to dense memory, for more parameters than a kernel may have.
@@ -236,24 +213,12 @@ impl Job<'_> {
             Operand::dense(plan.temp(shape.numel() * operand.dtype.size()), operand.dtype, &shape)
         };
         let mut inputs = Vec::new();
-        for feed in &self.inputs {
-            inputs.push(match feed {
-                Feed::Operand(operand) => {
-                    let held = fresh(operand, plan);
-                    copy(plan, &shape, (operand.slot, &layout(operand)), (held.slot, &dense), operand.dtype, target);
-                    Feed::Operand(held)
-                }
-                Feed::Output(number) => Feed::Output(*number),
-            });
+        for operand in &self.inputs {
+            let held = fresh(operand, plan);
+            copy(plan, &shape, (operand.slot, &layout(operand)), (held.slot, &dense), operand.dtype, target);
+            inputs.push(held);
         }
-        let mut outputs = Vec::new();
-        for (number, output) in self.outputs.iter().enumerate() {
-            let held = fresh(output, plan);
-            if self.inputs.iter().any(|feed| matches!(feed, Feed::Output(of) if *of == number)) {
-                copy(plan, &shape, (output.slot, &layout(output)), (held.slot, &dense), output.dtype, target);
-            }
-            outputs.push(held);
-        }
+        let outputs: Vec<Operand> = self.outputs.iter().map(|output| fresh(output, plan)).collect();
         Job { inputs, outputs: outputs.clone(), dims: self.dims.clone(), number: self.number.clone(), ..*self }
             .plan(target, plan);
         for (output, held) in self.outputs.iter().zip(&outputs) {
@@ -267,9 +232,20 @@ impl PointwiseKernel {
         &self.program
     }
 
-    /// The inputs that are operands of their own.
-    fn own_inputs(&self) -> impl Iterator<Item = usize> + '_ {
-        self.in_place.iter().enumerate().filter(|(_, output)| output.is_none()).map(|(number, _)| number)
+    /// The kernel with every walk whose indices are as wide as this one's, if its parameters fit.
+    pub(super) fn relatives(&self, target: &Target) -> impl Iterator<Item = Self> + '_ {
+        let (operands, bytes) = (self.operands(), target.max_argument_bytes);
+        let all = operands + usize::from(self.program.uses_position());
+        let walks = self.walk.relatives().filter(move |walk| {
+            let block = Self { walk: *walk, program: self.program.clone() };
+            let params = block.block(&walk.blank(all), &Shape::scalar(), 1, &vec![0; all]).finish();
+            params.len() + 8 * operands <= bytes
+        });
+        walks.map(|walk| Self { walk, program: self.program.clone() })
+    }
+
+    fn operands(&self) -> usize {
+        self.program.inputs().len() + self.program.outputs().len()
     }
 
     fn block(&self, route: &Route, shape: &Shape, count: usize, offsets: &[usize]) -> Block {
@@ -285,22 +261,25 @@ impl PointwiseKernel {
     }
 
     pub(super) fn body(&self, _: &Target) -> String {
-        let positions = self.program.uses_position();
-        let operands = self.own_inputs().count() + self.program.outputs().len();
-        let all = operands + usize::from(positions);
+        let program = &self.program;
+        let positions = program.uses_position();
+        let all = self.operands() + usize::from(positions);
         let params = self.block(&self.walk.blank(all), &Shape::scalar(), 1, &vec![0; all]);
         let mut text = widths(self.walk.is_wide());
         text += &params.definition();
         let _ = write!(text, "ENTRY_OF_GROUP void {}(const Params p", super::ENTRY);
-        for number in self.own_inputs() {
-            let _ = write!(text, ", GLOBAL const {} *RESTRICT in{number}", storage_type(self.program.inputs()[number]));
+        // None of them is RESTRICT: an input may be what an output held before.
+        for (number, &dtype) in program.inputs().iter().enumerate() {
+            let _ = write!(text, ", GLOBAL const {} *in{number}", storage_type(dtype));
         }
-        for (number, &reg) in self.program.outputs().iter().enumerate() {
-            let _ = write!(text, ", GLOBAL {} *RESTRICT out{number}", storage_type(self.program.dtype(reg)));
+        for (number, &reg) in program.outputs().iter().enumerate() {
+            let _ = write!(text, ", GLOBAL {} *out{number}", storage_type(program.dtype(reg)));
         }
         text += ") {\n    const COUNT index = (COUNT)ITEM(0);\n    if (index >= (COUNT)p.count) return;\n";
-        let mut at: Vec<String> = self.own_inputs().map(|number| format!("at_in{number}")).collect();
-        at.extend((0..self.program.outputs().len()).map(|number| format!("at_out{number}")));
+        let inputs = (0..program.inputs().len()).map(|number| format!("in{number}"));
+        let names: Vec<String> =
+            inputs.chain((0..program.outputs().len()).map(|number| format!("out{number}"))).collect();
+        let mut at: Vec<String> = names.iter().map(|name| format!("at_{name}")).collect();
         if positions {
             at.push("number_at".to_owned());
         }
@@ -308,28 +287,17 @@ impl PointwiseKernel {
         if positions {
             text += "    const COUNT number = (COUNT)p.first[0] + (COUNT)number_at;\n";
         }
-        for (place, number) in self.own_inputs().enumerate() {
-            let _ = writeln!(text, "    in{number} += p.offset[{place}];");
+        for (place, name) in names.iter().enumerate() {
+            let _ = writeln!(text, "    {name} += p.offset[{place}];");
         }
-        let first = self.own_inputs().count();
-        for number in 0..self.program.outputs().len() {
-            let _ = writeln!(text, "    out{number} += p.offset[{}];", first + number);
-        }
-        text += &body::statements(&self.program, |number| self.load(number), "number");
-        for (number, &reg) in self.program.outputs().iter().enumerate() {
-            let value = register(reg);
-            let line = store(self.program.dtype(reg), &format!("out{number}"), &format!("at_out{number}"), &value);
+        let input = |number: usize| load(program.inputs()[number], &format!("in{number}"), &format!("at_in{number}"));
+        text += &body::statements(program, input, "number");
+        for (number, &reg) in program.outputs().iter().enumerate() {
+            let line =
+                store(program.dtype(reg), &format!("out{number}"), &format!("at_out{number}"), &register(reg));
             let _ = writeln!(text, "    {line}");
         }
         text + "}\n"
-    }
-
-    fn load(&self, number: usize) -> String {
-        let dtype = self.program.inputs()[number];
-        match self.in_place[number] {
-            None => load(dtype, &format!("in{number}"), &format!("at_in{number}")),
-            Some(output) => load(dtype, &format!("out{output}"), &format!("at_out{output}")),
-        }
     }
 }
 

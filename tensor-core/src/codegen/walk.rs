@@ -77,6 +77,16 @@ impl Route {
         self
     }
 
+    /// The same way along two axes where it has one. A kernel for both is one kernel less to compile, for a division.
+    pub(super) fn of_two_axes(mut self) -> Self {
+        if self.walk.rank == 1 {
+            self.walk.rank = 2;
+            self.sizes.insert(0, 1);
+            self.strides.iter_mut().for_each(|strides| strides.insert(0, 0));
+        }
+        self
+    }
+
     /// Adds the parameters; every name begins with `name`.
     pub(super) fn fill(&self, name: &str, block: &mut Block) {
         let (rank, wide) = (self.walk.rank as usize, self.walk.wide);
@@ -98,6 +108,11 @@ impl Route {
 impl Walk {
     pub(super) fn is_wide(self) -> bool {
         self.wide
+    }
+
+    /// The walks of two axes and more, and the dense one, with this width.
+    pub(super) fn relatives(self) -> impl Iterator<Item = Self> {
+        [0, 2, 4, MAX_RANK].into_iter().map(move |rank| Self { rank: rank as u8, ..self })
     }
 
     /// A stand-in with this walk's form, to write the parameters' text by.

@@ -399,7 +399,7 @@ impl Subject {
     /// Enough elements for several threads, dense and not.
     fn large<B: Backend>(&self, probe: &mut Probe<'_, B>) -> Check {
         let mut rng = self.rng("large");
-        self.check_dense(probe, &[100_003], &mut rng)?;
+        self.check_dense(probe, &[60_003], &mut rng)?;
         let dims = [211, 157];
         let operands: Vec<_> = (0..self.operands.len())
             .map(|number| {
