@@ -13,8 +13,11 @@
 //! | `gradcheck` | checking gradients against finite differences |
 //! | `ops` | what tensors can do, written with primitives |
 //! | `optim` | optimizers |
+//! | `conformance` | whether gradients are right on a backend |
 //! | `function` | functions with a rule of the user's own |
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod convert;
 mod dot;
 mod engine;

@@ -1,5 +1,3 @@
-//! Gradients on the CPU.
+//! Gradients on the processor.
 
-mod common;
-
-gradient_suite!(backend_cpu::Cpu);
+autograd::conformance::suite!(backend_cpu::Cpu);

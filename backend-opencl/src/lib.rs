@@ -51,6 +51,16 @@ impl OpenCl {
     }
 }
 
+impl Default for OpenCl {
+    /// The first device, which tensors are made on where nothing else is asked for.
+    ///
+    /// # Panics
+    /// If there is none, with [`open`](Self::open)'s reason. Call that first where it may be missing.
+    fn default() -> Self {
+        Self::open(0).unwrap_or_else(|why| panic!("{why}"))
+    }
+}
+
 impl PartialEq for OpenCl {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

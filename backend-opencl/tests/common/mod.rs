@@ -10,11 +10,10 @@ use tensor_core::{Backend, DType, DeviceKind, Input, Layout, Program, Scalar, Sh
 /// The first device, or nothing where there is no OpenCL: then a test has nothing to do, and says so.
 ///
 /// # Panics
-/// Where there is none although `GRADIX_REQUIRE_OPENCL=1` says that there must be, or it fails.
+/// Where there is none although `GRADIX_REQUIRE=opencl` says that there must be, or it fails.
 pub fn device() -> Option<OpenCl> {
-    let required = std::env::var_os("GRADIX_REQUIRE_OPENCL").is_some_and(|value| value == "1");
     let listed = backend_opencl::devices().expect("listing devices works with and without a runtime");
-    if listed.is_empty() && !required {
+    if listed.is_empty() && !tensor_core::conformance::is_required("opencl") {
         eprintln!("skipped: this machine has no OpenCL device; `cargo xtask setup` installs one");
         return None;
     }

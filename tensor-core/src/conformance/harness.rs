@@ -96,8 +96,19 @@ fn trial<B: Backend>(case: Case<B>, backend: Arc<B>) -> Trial {
     })
 }
 
-fn not_opened(error: &Error, may_be_missing: bool) -> Trial {
-    let missing = may_be_missing && matches!(error.kind(), ErrorKind::NoDevice { .. });
+/// Whether `GRADIX_REQUIRE` lists a device's backend, as in `GRADIX_REQUIRE=opencl,cuda`: then tests must not leave
+/// themselves out because the device is not there.
+pub fn is_required(device: &str) -> bool {
+    let backend = device.split(':').next().unwrap_or_default();
+    let listed = std::env::var("GRADIX_REQUIRE").unwrap_or_default();
+    listed.split(',').any(|name| name.trim() == backend)
+}
+
+/// The only test of a suite whose device could not be opened. It fails with the error; but if the device may be missing, and
+/// is, and is not [required](is_required), it is ignored.
+pub fn not_opened(error: &Error, may_be_missing: bool) -> Trial {
+    let missing = may_be_missing
+        && matches!(error.kind(), ErrorKind::NoDevice { device, .. } if !is_required(device));
     let text = error.to_string();
     Trial::ignorable_test("device/open", move || {
         if missing { Ok(Completion::ignored_with(text)) } else { Err(Failed::from(text)) }

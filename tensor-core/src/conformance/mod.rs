@@ -63,7 +63,7 @@ mod values;
 
 pub use crate::conformance_suite as suite;
 pub use case::{Case, Outcome, Verdict};
-pub use harness::{Opened, run, run_if_present};
+pub use harness::{Opened, is_required, not_opened, run, run_if_present};
 pub use report::{CaseResult, Report};
 
 use crate::Backend;

@@ -151,7 +151,7 @@ fn required_devices() -> Option<(&'static str, &'static str)> {
         let opencl = crate::backends::BACKENDS.iter().find(|backend| backend.name == "OpenCL");
         opencl.is_some_and(|backend| (backend.probe)().is_ok())
     });
-    found.then_some(("GRADIX_REQUIRE_OPENCL", "1"))
+    found.then_some(("GRADIX_REQUIRE", "opencl"))
 }
 
 /// Runs one test program or example and says what came of it.

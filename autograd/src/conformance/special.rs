@@ -1,7 +1,7 @@
 //! Points where a derivative does not exist, is infinite or not a number. The expected values are PyTorch's, measured.
 
 use super::{Device, close, gradient, has_f64, index, leaf, plain, same};
-use autograd::Tensor;
+use crate::Tensor;
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
@@ -39,7 +39,7 @@ fn expect_both(name: &str, got: [Vec<f64>; 2], a: &[f64], b: &[f64]) {
 }
 
 /// Several elements that are largest: shared by whole reductions, the first one's along an axis.
-pub fn ties<B: Device>() {
+pub(super) fn ties<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -55,11 +55,11 @@ pub fn ties<B: Device>() {
     expect("topk", &slope::<B>(&[3., 3., 1.], |x| x.topk(1, 0, true).0), &[1., 0., 0.]);
     // Second derivatives of a tie are 0, not NaN.
     let x = leaf::<B>(&[3., 3.], &[2]);
-    let h = autograd::hessian(|x| x.max().powi(2), &x.detach());
+    let h = crate::hessian(|x| x.max().powi(2), &x.detach());
     expect("hessian of a tie", &h.to_vec::<f64>(), &[0.5, 0.5, 0.5, 0.5]);
 }
 
-pub fn steps_and_kinks<B: Device>() {
+pub(super) fn steps_and_kinks<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -94,7 +94,7 @@ pub fn steps_and_kinks<B: Device>() {
     expect("clamp between tensors, high", &gradient(&high), &[0., 0.5, 0., 1., 0.]);
 }
 
-pub fn infinite_slopes<B: Device>() {
+pub(super) fn infinite_slopes<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -110,7 +110,7 @@ pub fn infinite_slopes<B: Device>() {
     expect_both("div", slopes::<B>(&[1., 0.], &[0., 0.], |a, b| a / b), &[INF, INF], &[-INF, NAN]);
 }
 
-pub fn powers<B: Device>() {
+pub(super) fn powers<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -127,7 +127,7 @@ pub fn powers<B: Device>() {
     expect_close("2 ** x", &slope::<B>(&[0., 1.], base(2.)), &[2f64.ln(), 2. * 2f64.ln()]);
 }
 
-pub fn extremes_and_nan<B: Device>() {
+pub(super) fn extremes_and_nan<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -141,7 +141,7 @@ pub fn extremes_and_nan<B: Device>() {
     expect("std of a constant", &slope::<B>(&[2., 2.], |x| x.std()), &[0., 0.]);
 }
 
-pub fn norms<B: Device>() {
+pub(super) fn norms<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -155,7 +155,7 @@ pub fn norms<B: Device>() {
     assert!(!norm(0.)(&leaf(&[1., 0.], &[2])).requires_grad(), "the 0-norm counts");
 }
 
-pub fn zeros_in_products<B: Device>() {
+pub(super) fn zeros_in_products<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -165,7 +165,7 @@ pub fn zeros_in_products<B: Device>() {
 }
 
 /// An element read twice gets both gradients; a source that was overwritten still gets the gradient of its place.
-pub fn duplicate_indices<B: Device>() {
+pub(super) fn duplicate_indices<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -184,7 +184,7 @@ pub fn duplicate_indices<B: Device>() {
 }
 
 /// `where` blocks nothing that the untaken branch's own rule makes of a gradient of 0.
-pub fn untaken_branches<B: Device>() {
+pub(super) fn untaken_branches<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -193,7 +193,7 @@ pub fn untaken_branches<B: Device>() {
     expect("sqrt", &slope::<B>(&[0., 1.], guarded(Tensor::sqrt)), &[NAN, 0.5]);
 }
 
-pub fn remainders<B: Device>() {
+pub(super) fn remainders<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -205,7 +205,7 @@ pub fn remainders<B: Device>() {
 }
 
 /// Gradients are summed back to the operand's shape and converted to its dtype.
-pub fn broadcasting<B: Device>() {
+pub(super) fn broadcasting<B: Device>() {
     let (a, b) = (Tensor::<B>::zeros([3]).requires_grad_(), Tensor::<B>::zeros([2, 1]).requires_grad_());
     (&a + &b).sum().backward();
     assert_eq!(gradient(&a), [2., 2., 2.]);

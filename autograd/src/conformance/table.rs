@@ -1,7 +1,7 @@
 //! Every row of the gradient table against finite differences, first and second derivatives, reverse and forward mode.
 
 use super::{Device, has_f64, index, leaf, numbers, plain, positive, spread};
-use autograd::{GradcheckOptions, StepBy, Tensor, gradcheck, gradgradcheck};
+use crate::{GradcheckOptions, StepBy, Tensor, gradcheck, gradgradcheck};
 use tensor_core::DType;
 use tensor_core::op::{BINARY, BinaryOp, TERNARY, TernaryOp, UNARY, UnaryOp};
 
@@ -170,7 +170,7 @@ fn on_bits(op: BinaryOp) -> bool {
 }
 
 /// Every row of `UNARY`, on a vector and on a transposed matrix.
-pub fn unary_operations<B: Device>() {
+pub(super) fn unary_operations<B: Device>() {
     let mut checks = Checks::<B>::new();
     for row in &UNARY {
         let op = row.op;
@@ -193,7 +193,7 @@ pub fn unary_operations<B: Device>() {
 }
 
 /// Every row of `BINARY`: equal shapes, broadcast on either side, 0-d, and a scalar.
-pub fn binary_operations<B: Device>() {
+pub(super) fn binary_operations<B: Device>() {
     let mut checks = Checks::<B>::new();
     for row in BINARY.iter().filter(|row| !on_bits(row.op)) {
         let op = row.op;
@@ -227,7 +227,7 @@ pub fn binary_operations<B: Device>() {
 }
 
 /// Every row of `TERNARY`, with scalars and broadcasting, and what is made of them.
-pub fn ternary_operations<B: Device>() {
+pub(super) fn ternary_operations<B: Device>() {
     let mut checks = Checks::<B>::new();
     let (a, b, row_b) = (spread(&[2, 3], 1), spread(&[2, 3], 2), spread(&[3], 3));
     let mask = Tensor::<B>::from_slice(&[true, false, true, true, false, false], [2, 3]);
@@ -274,7 +274,7 @@ pub fn ternary_operations<B: Device>() {
 }
 
 /// Between floats; f32 is rough, so the steps are long.
-pub fn casts<B: Device>() {
+pub(super) fn casts<B: Device>() {
     let mut checks = Checks::<B>::new();
     checks.options = GradcheckOptions { eps: 1e-2, atol: 1e-3, rtol: 1e-3, forward: true };
     checks.one("to f32 and back", &spread(&[4], 1), |x| x.to_dtype(DType::F32).to_dtype(DType::F64) * 2);
@@ -283,7 +283,7 @@ pub fn casts<B: Device>() {
 }
 
 /// Sums, products and extremes over every choice of axes.
-pub fn reductions<B: Device>() {
+pub(super) fn reductions<B: Device>() {
     let mut checks = Checks::<B>::new();
     let x = spread(&[2, 3, 2], 1);
     for axes in [&[][..], &[0], &[1], &[-1], &[0, 2], &[-1, 0], &[0, 1, 2]] {
@@ -310,7 +310,7 @@ pub fn reductions<B: Device>() {
 }
 
 /// Variance, deviation and norms.
-pub fn statistics<B: Device>() {
+pub(super) fn statistics<B: Device>() {
     let mut checks = Checks::<B>::new();
     let x = spread(&[2, 3], 4);
     for axes in [&[][..], &[0], &[-1]] {
@@ -328,7 +328,7 @@ pub fn statistics<B: Device>() {
 }
 
 /// Products along lines with no, one and two zeros, to the second derivative.
-pub fn products_with_zeros<B: Device>() {
+pub(super) fn products_with_zeros<B: Device>() {
     let mut checks = Checks::<B>::new();
     let lines = [1.5, 0.0, -0.7, 0.0, 2.0, 0.0, 0.3, 1.1, -1.3];
     checks.one("prod along lines", &leaf(&lines, &[3, 3]), |x| x.prod_dims(&[1], false));
@@ -344,7 +344,7 @@ pub fn products_with_zeros<B: Device>() {
     checks.done();
 }
 
-pub fn scans<B: Device>() {
+pub(super) fn scans<B: Device>() {
     let mut checks = Checks::<B>::new();
     let x = spread(&[2, 3, 2], 5);
     for axis in [0, 1, 2, -1] {
@@ -357,7 +357,7 @@ pub fn scans<B: Device>() {
     checks.done();
 }
 
-pub fn softmaxes<B: Device>() {
+pub(super) fn softmaxes<B: Device>() {
     let mut checks = Checks::<B>::new();
     let x = spread(&[2, 3, 2], 6);
     for axis in [0, 1, 2, -1] {
@@ -369,7 +369,7 @@ pub fn softmaxes<B: Device>() {
 }
 
 /// All combinations of ranks, batches that broadcast, views as operands, one operand without a gradient.
-pub fn matrix_products<B: Device>() {
+pub(super) fn matrix_products<B: Device>() {
     let mut checks = Checks::<B>::new();
     let shapes: [(&[usize], &[usize]); 12] = [
         (&[3], &[3]),
@@ -400,7 +400,7 @@ pub fn matrix_products<B: Device>() {
     checks.done();
 }
 
-pub fn views<B: Device>() {
+pub(super) fn views<B: Device>() {
     let mut checks = Checks::<B>::new();
     let x = spread(&[2, 3, 4], 9);
     checks.one("reshape", &x, |x| x.reshape([4, -1]));
@@ -440,7 +440,7 @@ pub fn views<B: Device>() {
 }
 
 /// Gather, select and take, with indices that occur several times.
-pub fn picking<B: Device>() {
+pub(super) fn picking<B: Device>() {
     let mut checks = Checks::<B>::new();
     let x = spread(&[3, 2], 10);
     checks.one("gather", &x, |x| x.gather(0, &index(&[0, 2, 0, 1, 2, 0, 0, 1], &[4, 2])));
@@ -456,7 +456,7 @@ pub fn picking<B: Device>() {
 }
 
 /// Scatter, add and copy; sources that meet only where they are added.
-pub fn placing<B: Device>() {
+pub(super) fn placing<B: Device>() {
     let mut checks = Checks::<B>::new();
     let (x, y) = (spread(&[3, 2], 11), spread(&[2, 2], 12));
     checks.two("scatter", &x, &y, |x, y| x.scatter(0, &index(&[0, 2, 1, 0], &[2, 2]), y));
@@ -478,7 +478,7 @@ pub fn placing<B: Device>() {
     checks.done();
 }
 
-pub fn joining<B: Device>() {
+pub(super) fn joining<B: Device>() {
     let mut checks = Checks::<B>::new();
     let (a, b, c) = (spread(&[2, 2], 13), spread(&[2, 3], 14), plain(&numbers(2, 15), &[2, 1]));
     checks.many("cat", &[a.clone(), b, c], |list| vec![Tensor::cat(&[&list[0], &list[2], &list[1]], 1)]);
@@ -489,7 +489,7 @@ pub fn joining<B: Device>() {
 }
 
 /// Sorting and extremes along an axis hand the gradient to what they chose.
-pub fn choosing<B: Device>() {
+pub(super) fn choosing<B: Device>() {
     let mut checks = Checks::<B>::new();
     let x = spread(&[3, 4], 17);
     for axis in [0, 1] {
@@ -508,7 +508,7 @@ pub fn choosing<B: Device>() {
 }
 
 /// Indices, comparisons, integers and bools never require a gradient.
-pub fn integers_carry_no_gradient<B: Device>() {
+pub(super) fn integers_carry_no_gradient<B: Device>() {
     let x: Tensor<B> = Tensor::from_slice(&[0.5_f32, -1.0, 2.0], [3]).requires_grad_();
     let all = [
         ("argmax", x.argmax()),

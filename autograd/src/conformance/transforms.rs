@@ -1,7 +1,7 @@
 //! Derivatives of closures, and the checks of gradients themselves.
 
 use super::{Device, close, has_f64, index, leaf, plain};
-use autograd::{
+use crate::{
     Context, Function, GradcheckError, GradcheckOptions, Tensor, apply_function, attempt, grad_of, gradcheck,
     gradgradcheck, hessian, hvp, is_grad_enabled, jacfwd, jacobian, jvp, linearize, no_grad, value_and_grad, vjp,
     with_gradient,
@@ -23,7 +23,7 @@ fn message<R>(f: impl FnOnce() -> R) -> String {
     }
 }
 
-pub fn gradients_of_functions<B: Device>() {
+pub(super) fn gradients_of_functions<B: Device>() {
     let x = scalar::<B>(2.0);
     assert_eq!(grad_of(|x| x.powi(3), &x).item(), 12.0);
     let [dx, dy] = grad_of(|[x, y]| x * x * y, [&x, &scalar(5.0)]);
@@ -43,7 +43,7 @@ pub fn gradients_of_functions<B: Device>() {
     assert!(is_grad_enabled());
 }
 
-pub fn vector_products<B: Device>() {
+pub(super) fn vector_products<B: Device>() {
     let x = Tensor::<B>::from_slice(&[2.0_f32, 3.0], [2]);
     let ((square, sum), pullback) = vjp(|x| (x * x, x.sum()), &x);
     assert_eq!((list(&square), sum.item()), (vec![4.0, 9.0], 5.0));
@@ -61,7 +61,7 @@ pub fn vector_products<B: Device>() {
     assert_eq!(error, "vjp: expected a gradient of shape [2] as number 0, got []");
 }
 
-pub fn forward_mode<B: Device>() {
+pub(super) fn forward_mode<B: Device>() {
     let (x, v) = (Tensor::<B>::from_slice(&[2.0_f32, 3.0], [2]), Tensor::<B>::from_slice(&[1.0_f32, 10.0], [2]));
     let ((a, b), (da, db)) = jvp(|x| (x * x, (x * 2).sum()), &x, &v);
     assert_eq!((list(&a), b.item()), (vec![4.0, 9.0], 10.0));
@@ -82,7 +82,7 @@ pub fn forward_mode<B: Device>() {
     assert_eq!(error, "jvp: expected a tangent of shape [2] as number 0, got []");
 }
 
-pub fn jacobians_agree<B: Device>() {
+pub(super) fn jacobians_agree<B: Device>() {
     let x = Tensor::<B>::from_slice(&[0.3_f32, -1.2, 0.8], [3]);
     let w = Tensor::<B>::from_slice(&[1.0_f32, 2.0, -0.5, 0.7, 0.1, -2.0], [2, 3]);
     let f = |[x, w]: &[Tensor<B>; 2]| w.matmul(x).tanh();
@@ -98,7 +98,7 @@ pub fn jacobians_agree<B: Device>() {
     assert_eq!(jacfwd(|x| x.sum(), &Tensor::<B>::zeros([0])).shape(), [0]);
 }
 
-pub fn hessians<B: Device>() {
+pub(super) fn hessians<B: Device>() {
     let x = Tensor::<B>::from_slice(&[2.0_f32, 3.0], [2]);
     assert_eq!(list(&hessian(|x| x.powi(3).sum() + x.prod(), &x)), [12.0, 1.0, 1.0, 18.0]);
     let y = scalar::<B>(5.0);
@@ -115,7 +115,7 @@ pub fn hessians<B: Device>() {
 }
 
 /// Every transform within every other.
-pub fn nesting<B: Device>() {
+pub(super) fn nesting<B: Device>() {
     let x = scalar::<B>(2.0);
     let one = scalar::<B>(1.0);
     let f = |x: &Tensor<B>| x.powi(5);
@@ -149,7 +149,7 @@ pub fn nesting<B: Device>() {
 }
 
 /// What a function captures is a constant to the transform, and a variable to whatever is around it.
-pub fn captured_tensors<B: Device>() {
+pub(super) fn captured_tensors<B: Device>() {
     let w = scalar::<B>(3.0).requires_grad_();
     let x = scalar::<B>(2.0);
     let slope = grad_of(|x| x.powi(2) * &w, &x);
@@ -188,7 +188,7 @@ impl<B: Device> Function<B> for Cube {
     }
 }
 
-pub fn custom_functions_in_forward_mode<B: Device>() {
+pub(super) fn custom_functions_in_forward_mode<B: Device>() {
     let (x, v) = (Tensor::<B>::from_slice(&[1.0_f32, 2.0], [2]), Tensor::<B>::from_slice(&[10.0_f32, 1.0], [2]));
     let f = |x: &Tensor<B>| apply_function(Cube, &[x]);
     let (_, moved) = jvp(f, &x, &v);
@@ -202,7 +202,7 @@ pub fn custom_functions_in_forward_mode<B: Device>() {
     }
 }
 
-pub fn transforms_refuse_misuse<B: Device>() {
+pub(super) fn transforms_refuse_misuse<B: Device>() {
     let x = Tensor::<B>::from_slice(&[1.0_f32, 2.0], [2]);
     assert_eq!(
         message(|| grad_of(|x| x * 2, &x)),
@@ -224,7 +224,7 @@ pub fn transforms_refuse_misuse<B: Device>() {
     // A gradient taken without create_graph is a plain number: differentiating it is an error, never a wrong answer.
     let plain_gradient = |x: &Tensor<B>| {
         let y = x.powi(3).sum();
-        autograd::grad(&[&y], &[x], &[], autograd::GradOptions::default()).remove(0).unwrap().sum()
+        crate::grad(&[&y], &[x], &[], crate::GradOptions::default()).remove(0).unwrap().sum()
     };
     assert_eq!(message(|| grad_of(plain_gradient, &x)), format!("grad_of: {independent}"));
     assert_eq!(
@@ -233,7 +233,7 @@ pub fn transforms_refuse_misuse<B: Device>() {
     );
 }
 
-pub fn checks_find_mistakes<B: Device>() {
+pub(super) fn checks_find_mistakes<B: Device>() {
     if !has_f64::<B>() {
         return;
     }
@@ -259,7 +259,7 @@ pub fn checks_find_mistakes<B: Device>() {
     assert!(matches!(error, GradcheckError::Mismatch { output: 1, input: 1, .. }), "{error}");
 }
 
-pub fn checks_refuse_misuse<B: Device>() {
+pub(super) fn checks_refuse_misuse<B: Device>() {
     let x = Tensor::<B>::ones([2]);
     let options = GradcheckOptions::default();
     assert_eq!(

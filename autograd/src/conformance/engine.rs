@@ -1,7 +1,7 @@
 //! Recording and walking graphs: leaves, accumulation, freeing, hooks, modes, depth, threads.
 
-use super::{Device, gradient};
-use autograd::{
+use super::{Device, deep, gradient};
+use crate::{
     Context, Function, GradOptions, Tensor, apply_function, attempt, enable_grad, grad, is_grad_enabled, no_grad,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +34,7 @@ const USED: &str = "backward: expected a graph that no backward pass has used, g
                     backward pass; hint: give the first pass retain_graph";
 
 /// Only floats may require gradients; computed tensors that do not require one are leaves, too.
-pub fn leaves<B: Device>() {
+pub(super) fn leaves<B: Device>() {
     for dtype in [DType::Bool, DType::U8, DType::I64] {
         let x = Tensor::<B>::ones([2]).to_dtype(dtype);
         refused_with("requires_grad: expected a float dtype (f16, bf16, f32, f64), got", || x.requires_grad_());
@@ -52,7 +52,7 @@ pub fn leaves<B: Device>() {
     assert!(!(&leaf * 2).requires_grad());
 }
 
-pub fn what_backward_refuses<B: Device>() {
+pub(super) fn what_backward_refuses<B: Device>() {
     let x = vector::<B>(&[1.0, 2.0]).requires_grad_();
     assert_eq!(
         refused(|| (&x * 2).backward()),
@@ -75,7 +75,7 @@ pub fn what_backward_refuses<B: Device>() {
 }
 
 /// Gradients add up in the same tensor, until they are removed.
-pub fn accumulation<B: Device>() {
+pub(super) fn accumulation<B: Device>() {
     let x = vector::<B>(&[1.0, 2.0]).requires_grad_();
     assert!(x.grad().is_none());
     (&x * &x).sum().backward();
@@ -105,7 +105,7 @@ pub fn accumulation<B: Device>() {
 }
 
 /// A second pass needs what the first one freed, unless nothing was saved.
-pub fn freed_graphs<B: Device>() {
+pub(super) fn freed_graphs<B: Device>() {
     let x = vector::<B>(&[1.0, 2.0]).requires_grad_();
     let nothing_saved = (&x + 1).sum();
     nothing_saved.backward();
@@ -128,7 +128,7 @@ pub fn freed_graphs<B: Device>() {
     refused_with("backward: expected a graph that no backward pass has used", || (&shared * 2).sum().backward());
 }
 
-pub fn gradients_given_back<B: Device>() {
+pub(super) fn gradients_given_back<B: Device>() {
     let (x, unused) = (vector::<B>(&[1.0, 2.0]).requires_grad_(), vector::<B>(&[1.0]).requires_grad_());
     let y = (&x * &x).sum();
     let keep = GradOptions::default().retain_graph();
@@ -170,7 +170,7 @@ pub fn gradients_given_back<B: Device>() {
 }
 
 /// Higher orders by repeated passes; what is constant cannot be differentiated again.
-pub fn higher_orders<B: Device>() {
+pub(super) fn higher_orders<B: Device>() {
     let x = scalar::<B>(2.0).requires_grad_();
     let mut y = x.powi(3);
     for expected in [12.0, 12.0, 6.0] {
@@ -196,7 +196,7 @@ pub fn higher_orders<B: Device>() {
 }
 
 /// Every path counts once.
-pub fn diamonds<B: Device>() {
+pub(super) fn diamonds<B: Device>() {
     let x = scalar::<B>(3.0).requires_grad_();
     let mut y = x.clone();
     for _ in 0..20 {
@@ -219,7 +219,7 @@ pub fn diamonds<B: Device>() {
     }
 }
 
-pub fn hooks<B: Device>() {
+pub(super) fn hooks<B: Device>() {
     let x = vector::<B>(&[1.0, 1.0]).requires_grad_();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let note = |name: &'static str, factor: Option<f64>| {
@@ -266,7 +266,7 @@ pub fn hooks<B: Device>() {
     assert_eq!(refused(|| (&x * 2).sum().backward()), "hook: expected a gradient of shape [1], got [2]");
 }
 
-pub fn retained_gradients<B: Device>() {
+pub(super) fn retained_gradients<B: Device>() {
     let x = vector::<B>(&[1.0, 2.0]).requires_grad_();
     let y = &x * 2;
     y.sum().backward();
@@ -281,7 +281,7 @@ pub fn retained_gradients<B: Device>() {
 }
 
 /// Modes nest, belong to a thread, and are restored after a panic.
-pub fn modes<B: Device>() {
+pub(super) fn modes<B: Device>() {
     let x = vector::<B>(&[1.0]).requires_grad_();
     no_grad(|| {
         assert!(!(&x * 2).requires_grad() && (&x * 2).is_leaf());
@@ -303,7 +303,7 @@ pub fn modes<B: Device>() {
     assert!(is_grad_enabled() && (&x * 2).requires_grad());
 }
 
-pub fn detached<B: Device>() {
+pub(super) fn detached<B: Device>() {
     let x = vector::<B>(&[1.0, 2.0]).requires_grad_();
     let y = (&x * &x).detach();
     assert!(!y.requires_grad() && y.is_leaf());
@@ -312,7 +312,7 @@ pub fn detached<B: Device>() {
 }
 
 /// What was computed before an update keeps its values: saved tensors cannot be spoiled.
-pub fn updates_in_place<B: Device>() {
+pub(super) fn updates_in_place<B: Device>() {
     let x = vector::<B>(&[1.0, 2.0]).requires_grad_();
     refused_with("add_: expected a leaf outside of recording, got a leaf that requires a gradient", || {
         let _ = x.add_(1);
@@ -374,7 +374,7 @@ impl<B: Device> Function<B> for Recorder {
     }
 }
 
-pub fn custom_functions<B: Device>() {
+pub(super) fn custom_functions<B: Device>() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let recorder = |answers, wrong_shape| Recorder { seen: seen.clone(), answers, wrong_shape };
     let (a, b) = (vector::<B>(&[1.0, 2.0]).requires_grad_(), vector::<B>(&[5.0, 6.0]).requires_grad_());
@@ -418,13 +418,13 @@ pub fn custom_functions<B: Device>() {
     assert!(!no_grad(|| apply_function(recorder(2, false), &[&a, &b]))[0].requires_grad());
 }
 
-/// A million operations forward, backward and dropped, with room for only a few calls on the stack.
-pub fn deep_chains<B: Device>() {
-    const LENGTH: usize = 1_000_000;
-    let run = || {
+/// A deep graph forward, backward and dropped, with room for only a few calls on the stack.
+pub(super) fn deep_chains<B: Device>() {
+    let length = deep::<B>();
+    let run = move || {
         let x = scalar::<B>(1.0).requires_grad_();
         let mut y = &x * 1.0;
-        for _ in 1..LENGTH {
+        for _ in 1..length {
             y *= 1.0;
         }
         y.backward();
@@ -432,17 +432,17 @@ pub fn deep_chains<B: Device>() {
         drop(y);
         // Dropped without a pass, and both operands from the chain.
         let mut y = &x + 0.0;
-        for _ in 1..LENGTH / 2 {
+        for _ in 1..length / 2 {
             y = &y * 0.5 + &y * 0.5;
         }
         drop(y);
         // A pass that is recorded itself makes a second chain behind the first.
         let mut y = &x * 1.0;
-        for _ in 1..LENGTH / 10 {
+        for _ in 1..length / 10 {
             y *= &x;
         }
         let first = grad(&[&y], &[&x], &[], GradOptions::default().create_graph()).remove(0).unwrap();
-        assert_eq!(first.item(), (LENGTH / 10) as f64);
+        assert_eq!(first.item(), (length / 10) as f64);
         drop((y, first));
     };
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap();
@@ -450,17 +450,18 @@ pub fn deep_chains<B: Device>() {
 }
 
 /// A deep graph over tensors in memory, which its nodes share.
-pub fn deep_chains_of_matrices<B: Device>() {
+pub(super) fn deep_chains_of_matrices<B: Device>() {
     let run = || {
         let w = Tensor::<B>::eye(2).requires_grad_();
+        let length = deep::<B>() / 200;
         let mut y = Tensor::<B>::ones([2, 2]);
-        for _ in 0..5_000 {
+        for _ in 0..length {
             y = y.matmul(&w) + &w * 0.0;
         }
         y.sum().backward();
-        assert_eq!(gradient(&w), [10_000.0; 4]);
+        assert_eq!(gradient(&w), [2.0 * length as f64; 4]);
         let mut y = Tensor::<B>::ones([2, 2]);
-        for _ in 0..5_000 {
+        for _ in 0..length {
             y = y.matmul(&w);
         }
         drop(y);
@@ -470,7 +471,7 @@ pub fn deep_chains_of_matrices<B: Device>() {
 }
 
 /// Two threads build and walk graphs with common leaves; the gradient is the sum of both.
-pub fn threads<B: Device>() {
+pub(super) fn threads<B: Device>() {
     fn sendable<T: Send + Sync>(_: &T) {}
     let (x, w) = (vector::<B>(&[1.0, 2.0]).requires_grad_(), vector::<B>(&[3.0, 4.0]).requires_grad_());
     sendable(&x);
@@ -501,7 +502,7 @@ pub fn threads<B: Device>() {
 }
 
 /// The same graph gives the same bits every time.
-pub fn determinism<B: Device>() {
+pub(super) fn determinism<B: Device>() {
     let run = || {
         let x = vector::<B>(&(0..40).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>()).requires_grad_();
         let m = x.reshape([5, 8]);
@@ -520,7 +521,7 @@ pub fn determinism<B: Device>() {
 }
 
 /// The graph is data.
-pub fn drawings<B: Device>() {
+pub(super) fn drawings<B: Device>() {
     let x = scalar::<B>(2.0).requires_grad_();
     let y = &x * &x + &x;
     assert_eq!(
