@@ -293,8 +293,7 @@ impl PointwiseKernel {
         let input = |number: usize| load(program.inputs()[number], &format!("in{number}"), &format!("at_in{number}"));
         text += &body::statements(program, input, "number");
         for (number, &reg) in program.outputs().iter().enumerate() {
-            let line =
-                store(program.dtype(reg), &format!("out{number}"), &format!("at_out{number}"), &register(reg));
+            let line = store(program.dtype(reg), &format!("out{number}"), &format!("at_out{number}"), &register(reg));
             let _ = writeln!(text, "    {line}");
         }
         text + "}\n"

@@ -63,20 +63,25 @@ macro_rules! conformance_suite {
 /// Runs the kit on what `open` gives, with the arguments of the command line, which are those of every Rust test binary.
 /// The function behind [`suite!`](crate::conformance::suite).
 pub fn run<O: Opened>(open: impl FnOnce() -> O) -> ExitCode {
-    start(open().opened(), false)
+    start(open().opened(), false, |_| true)
 }
 
 /// [`run`], but a device that is not there is no failure.
 pub fn run_if_present<O: Opened>(open: impl FnOnce() -> O) -> ExitCode {
-    start(open().opened(), true)
+    start(open().opened(), true, |_| true)
 }
 
-fn start<B: Backend>(opened: Result<B>, may_be_missing: bool) -> ExitCode {
+/// [`run_if_present`] with some of the cases.
+pub fn run_chosen<O: Opened>(open: impl FnOnce() -> O, choose: impl Fn(&Case<O::Backend>) -> bool) -> ExitCode {
+    start(open().opened(), true, choose)
+}
+
+fn start<B: Backend>(opened: Result<B>, may_be_missing: bool, choose: impl Fn(&Case<B>) -> bool) -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = match opened {
         Ok(backend) => {
             let backend = Arc::new(backend);
-            cases().into_iter().map(|case| trial(case, backend.clone())).collect()
+            cases().into_iter().filter(choose).map(|case| trial(case, backend.clone())).collect()
         }
         Err(error) => vec![not_opened(&error, may_be_missing)],
     };
@@ -107,8 +112,7 @@ pub fn is_required(device: &str) -> bool {
 /// The only test of a suite whose device could not be opened. It fails with the error; but if the device may be missing, and
 /// is, and is not [required](is_required), it is ignored.
 pub fn not_opened(error: &Error, may_be_missing: bool) -> Trial {
-    let missing = may_be_missing
-        && matches!(error.kind(), ErrorKind::NoDevice { device, .. } if !is_required(device));
+    let missing = may_be_missing && matches!(error.kind(), ErrorKind::NoDevice { device, .. } if !is_required(device));
     let text = error.to_string();
     Trial::ignorable_test("device/open", move || {
         if missing { Ok(Completion::ignored_with(text)) } else { Err(Failed::from(text)) }

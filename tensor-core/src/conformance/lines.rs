@@ -42,6 +42,9 @@ fn check_sort<B: Backend>(probe: &mut Probe<'_, B>, axis: usize, input: &HostTen
         let indices = HostTensor::unwritten(DType::I64, Arrangement::Contiguous.layout(dims));
         let held = probe.upload(input)?;
         let mut got = [probe.upload(&values)?, probe.upload(&indices)?];
+        if probe.leaves_out() {
+            return Ok(());
+        }
         let [got_values, got_indices] = &mut got;
         probe.backend.sort(
             axis,

@@ -24,6 +24,9 @@
 //! without a test harness and prints a table of what is native, what falls back to the reference interpreter, what the
 //! device does not support, and what is wrong.
 //!
+//! `GRADIX_CONFORMANCE_LARGEST=400` leaves out every call on more elements than that. It is for tools that watch each access to
+//! memory and take their time.
+//!
 //! # What is asked
 //!
 //! Every row of the [tables of operations](crate::op) gets its cases by being listed there, in every dtype that it runs in:
@@ -63,7 +66,7 @@ mod values;
 
 pub use crate::conformance_suite as suite;
 pub use case::{Case, Outcome, Verdict};
-pub use harness::{Opened, is_required, not_opened, run, run_if_present};
+pub use harness::{Opened, is_required, not_opened, run, run_chosen, run_if_present};
 pub use report::{CaseResult, Report};
 
 use crate::Backend;
