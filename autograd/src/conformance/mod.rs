@@ -168,8 +168,13 @@ pub fn run<B: Device>() -> ExitCode {
 /// [`run`] if the device could be opened; one that is not there is no failure, unless
 /// [it must be](tensor_core::conformance::is_required).
 pub fn run_if_present<B: Device>(opened: Result<B>) -> ExitCode {
+    run_chosen(opened, |_| true)
+}
+
+/// [`run_if_present`] with some of the cases.
+pub fn run_chosen<B: Device>(opened: Result<B>, choose: impl Fn(&Case) -> bool) -> ExitCode {
     let trials = match opened {
-        Ok(_) => cases::<B>().into_iter().map(trial).collect(),
+        Ok(_) => cases::<B>().into_iter().filter(choose).map(trial).collect(),
         Err(error) => vec![tensor_core::conformance::not_opened(&error, true)],
     };
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
