@@ -166,6 +166,22 @@ impl Device {
     }
 }
 
+impl Device {
+    /// Every device of this machine that can be used: GPUs first, the processor last.
+    ///
+    /// ```
+    /// use gradix::Device;
+    /// let devices = Device::all();
+    /// assert_eq!(devices.last(), Some(&Device::cpu()));
+    /// ```
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let gpus = (0..).map_while(|index| Self::cuda(index).ok());
+        let others = (0..).map_while(|index| Self::opencl(index).ok());
+        gpus.chain(others).chain([Self::cpu()]).collect()
+    }
+}
+
 impl Default for Device {
     /// The processor.
     fn default() -> Self {

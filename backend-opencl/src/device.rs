@@ -1,5 +1,6 @@
 //! Finding devices, and what each can do.
 
+use crate::cache::Cache;
 use crate::driver::{Code, Context, DeviceId, Queue, device_ids};
 use crate::kernels::{self, Kernels};
 use ocl::ffi;
@@ -40,6 +41,8 @@ pub struct Description {
     pub has_f64: bool,
     /// Whether it divides f32 with one rounding when asked to.
     pub(crate) divides_correctly: bool,
+    /// The version of its driver.
+    pub(crate) driver: String,
     /// Why it cannot be used, if it cannot.
     pub(crate) unfit: Option<&'static str>,
 }
@@ -79,6 +82,7 @@ impl Description {
             max_argument_bytes: id.number(ffi::CL_DEVICE_MAX_PARAMETER_SIZE).max(256),
             has_f64: has("cl_khr_fp64") || id.number(ffi::CL_DEVICE_DOUBLE_FP_CONFIG) != 0,
             divides_correctly: id.number(ffi::CL_DEVICE_SINGLE_FP_CONFIG) & CORRECT_DIVISION != 0,
+            driver: id.text(ffi::CL_DRIVER_VERSION)?,
             unfit,
         })
     }
@@ -113,6 +117,7 @@ pub(crate) struct Device {
     pub(crate) queue: Queue,
     pub(crate) target: Target,
     pub(crate) kernels: Kernels,
+    pub(crate) cache: Option<Cache>,
 }
 
 impl Device {
@@ -146,7 +151,8 @@ impl Device {
         let context = Context::new(id).map_err(failed)?;
         let queue = context.queue(id).map_err(failed)?;
         let target = kernels::target(&description, kind.unwrap_or(description.kind));
-        Ok(Self { description, label, id, context, queue, target, kernels: Kernels::default() })
+        let cache = Cache::of_runtime(&description.platform);
+        Ok(Self { description, label, id, context, queue, target, kernels: Kernels::default(), cache })
     }
 
     /// An error code as an error of this device.

@@ -245,9 +245,50 @@ impl Context {
         check(code).map_err(|code| format!("{code}\n{}", program.log(device)))?;
         Ok(program)
     }
+
+    /// Makes a program of what [`Program::binary`] gave for the same device, driver and options.
+    pub(crate) fn load(&self, device: DeviceId, binary: &[u8], options: &str) -> Result<Program> {
+        let options = CString::new(options).map_err(|_zero_inside| Code(-43))?;
+        let (mut code, mut status, bytes, length) = (0, 0, binary.as_ptr(), binary.len());
+        // SAFETY: context and device are alive; one binary of the given length, read during the call only; both codes go to
+        // live variables.
+        let raw = unsafe {
+            ffi::clCreateProgramWithBinary(
+                self.0,
+                1,
+                &raw const device.0,
+                &raw const length,
+                &raw const bytes,
+                &raw mut status,
+                &raw mut code,
+            )
+        };
+        check(code)?;
+        let program = Program(raw);
+        check(status)?;
+        // SAFETY: program and device are alive and share the context; the options end with a zero byte; no callback.
+        check(unsafe { ffi::clBuildProgram(program.0, 1, &raw const device.0, options.as_ptr(), None, null_mut()) })?;
+        Ok(program)
+    }
 }
 
 impl Program {
+    /// What the compiler made of the source.
+    pub(crate) fn binary(&self) -> Result<Vec<u8>> {
+        const SIZES: u32 = 0x1165;
+        const BINARIES: u32 = 0x1166;
+        let mut size = 0usize;
+        let one_size = size_of::<usize>();
+        // SAFETY: the program is alive and was built for one device, so there is one size, for which there is room.
+        check(unsafe { ffi::clGetProgramInfo(self.0, SIZES, one_size, (&raw mut size).cast(), null_mut()) })?;
+        let mut binary = vec![0u8; size];
+        let mut target = binary.as_mut_ptr();
+        let one_pointer = size_of::<*mut u8>();
+        // SAFETY: as above there is one binary; its address is given, with room for as many bytes as it has.
+        check(unsafe { ffi::clGetProgramInfo(self.0, BINARIES, one_pointer, (&raw mut target).cast(), null_mut()) })?;
+        Ok(binary)
+    }
+
     /// What the compiler printed.
     fn log(&self, device: DeviceId) -> String {
         const LOG: u32 = 0x1183;

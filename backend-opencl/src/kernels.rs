@@ -66,7 +66,24 @@ impl Device {
         if self.description.divides_correctly {
             options += " -cl-fp32-correctly-rounded-divide-sqrt";
         }
-        self.context.compile(self.id, source, &options).map_err(|mut log| {
+        let Some(cache) = &self.cache else {
+            return self.compiled(source, &options);
+        };
+        let device = &self.description;
+        let text = format!("{}\n{}\n{}\n{options}\n{source}", device.name, device.platform, device.driver);
+        let held = cache.get(&text).and_then(|binary| self.context.load(self.id, &binary, &options).ok());
+        if let Some(program) = held {
+            return Ok(program);
+        }
+        let program = self.compiled(source, &options)?;
+        if let Ok(binary) = program.binary() {
+            cache.put(&text, &binary);
+        }
+        Ok(program)
+    }
+
+    fn compiled(&self, source: &str, options: &str) -> Result<driver::Program> {
+        self.context.compile(self.id, source, options).map_err(|mut log| {
             let _ = write!(log, "\nThe source was:\n{source}");
             device_error(&self.label, COMPILING, log)
         })

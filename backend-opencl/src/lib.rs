@@ -3,9 +3,14 @@
 //! It needs no OpenCL SDK to build and no OpenCL library to start: the library is loaded when a device is first asked for.
 //! Devices count over all platforms; [`devices`] lists them. Commands for a device run in one queue, in the order of their
 //! submission, whichever thread submits them.
+//!
+//! Kernels are compiled when they are first used. Most runtimes keep what they compiled; for those that do not it is kept in
+//! the user's folder for caches, in `gradix/opencl`. `GRADIX_OPENCL_CACHE` names another folder, or is `off`.
+//! `GRADIX_OPENCL_LIBRARY` names the OpenCL library to load instead of the system's.
 
 mod backend;
 mod buffer;
+mod cache;
 mod device;
 mod driver;
 mod kernels;

@@ -6,7 +6,7 @@
 #![allow(non_snake_case, reason = "the functions have OpenCL's names")]
 
 use libloading::Library;
-use std::ffi::c_void;
+use std::ffi::{OsString, c_void};
 use std::sync::OnceLock;
 
 type Ptr = *mut c_void;
@@ -54,16 +54,19 @@ impl Answer for Ptr {
     const NOTHING: Self = std::ptr::null_mut();
 }
 
-/// The system's OpenCL library; loaded once, never unloaded.
+/// The OpenCL library, loaded once and never unloaded: the one that `GRADIX_OPENCL_LIBRARY` names, else the system's.
 fn library() -> Option<&'static Library> {
     static LIBRARY: OnceLock<Option<Library>> = OnceLock::new();
-    let names: &[&str] = if cfg!(windows) { &["OpenCL.dll"] } else { &["libOpenCL.so.1", "libOpenCL.so"] };
+    let usual: &[&str] = if cfg!(windows) { &["OpenCL.dll"] } else { &["libOpenCL.so.1", "libOpenCL.so"] };
     LIBRARY
         .get_or_init(|| {
+            let given = std::env::var_os("GRADIX_OPENCL_LIBRARY");
+            let names = given.map_or_else(|| usual.iter().map(OsString::from).collect(), |name| vec![name]);
             names.iter().find_map(|name| {
                 // SAFETY: loading a library runs its initialisers. The OpenCL loader is made to be loaded by any program at
-                // any time, and nothing here depends on what its initialisers do.
-                unsafe { Library::new(*name) }.ok()
+                // any time, and nothing here depends on what its initialisers do. Whoever names another one answers for it,
+                // as with any library that the environment makes a program load.
+                unsafe { Library::new(name) }.ok()
             })
         })
         .as_ref()

@@ -127,6 +127,19 @@ fn opencl_runtimes(vendors: Option<&str>, file_names: Option<&str>, system: &Pat
     names
 }
 
+/// Oclgrind, under which the OpenCL kernels are watched. Its place is where packages put it, or in `GRADIX_OCLGRIND`.
+pub(crate) fn probe_oclgrind() -> Probe {
+    let given = std::env::var_os("GRADIX_OCLGRIND").map(PathBuf::from);
+    let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let usual = ["/usr/lib", &multiarch, "/usr/local/lib", "/usr/lib64"]
+        .map(|base| Path::new(base).join("oclgrind").join("liboclgrind-rt-icd.so"));
+    let found = given.into_iter().chain(usual).find(|path| path.exists());
+    found.map(|path| path.display().to_string()).ok_or_else(|| Missing {
+        what: "no Oclgrind, so the OpenCL kernels' accesses to memory are not watched".to_owned(),
+        how: "`cargo xtask setup`, or `apt-get install oclgrind` on Debian and Ubuntu".to_owned(),
+    })
+}
+
 fn probe_cuda() -> Probe {
     let names: &[&str] = if cfg!(windows) { &["nvcuda.dll"] } else { &["libcuda.so.1"] };
     let Some(driver) = find_library(names) else {

@@ -29,9 +29,10 @@ pub(crate) struct Command {
 pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "test-all",
-        args: "[--quick] [-p PACKAGE]...",
+        args: "[--quick] [-p PACKAGE]... [--require NAMES]",
         about: "Run tidy, then all tests and examples, under every setting; one table at the end.\n\
-                --quick runs them once, with the default settings.",
+                --quick runs them once, with the default settings.\n\
+                --require opencl,oclgrind fails where these are missing, instead of saying so.",
         run: test_all::main,
     },
     Command {

@@ -13,6 +13,7 @@ use self::build::Program;
 use self::libtest::Summary;
 use self::plan::{Run, VARIABLES};
 use self::report::{Record, Report};
+use crate::backends::{BACKENDS, Probe, probe_oclgrind};
 use crate::process;
 use crate::workspace::{Workspace, cargo};
 
@@ -51,6 +52,8 @@ impl Kind {
 struct Options {
     packages: Vec<String>,
     quick: bool,
+    /// Backends and tools whose tests must not be left out.
+    required: Vec<String>,
 }
 
 impl Options {
@@ -63,8 +66,14 @@ impl Options {
                 "-p" | "--package" => {
                     options.packages.push(args.next().ok_or("-p needs the name of a package")?.clone());
                 }
+                "--require" => {
+                    let names = args.next().ok_or("--require needs names, such as opencl,oclgrind")?;
+                    options.required.extend(names.split(',').map(str::to_owned));
+                }
                 other => {
-                    return Err(format!("test-all does not know `{other}`; it takes --quick and -p PACKAGE"));
+                    return Err(format!(
+                        "test-all does not know `{other}`; it takes --quick, -p PACKAGE and --require NAMES"
+                    ));
                 }
             }
         }
@@ -88,6 +97,11 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
         if ws.package(name).is_none() {
             let known: Vec<&str> = ws.packages.iter().map(|p| p.name.as_str()).collect();
             return Err(format!("there is no package `{name}`; there are {}", known.join(", ")));
+        }
+    }
+    for name in &options.required {
+        if let Err(missing) = probe(name)? {
+            return Err(format!("{name} is required, and there is {}; to get it: {}", missing.what, missing.how));
         }
     }
     let start = Instant::now();
@@ -125,7 +139,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
             .programs
             .iter()
             .filter(|p| run.covers(&ws, &p.package))
-            .filter(|p| run.is_default() || p.kind != Kind::Example)
+            .filter(|p| run.is_default() || !plan::is_once(p))
             .collect();
         if programs.is_empty() {
             continue;
@@ -144,14 +158,22 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
     Ok(report.print(&ws, start.elapsed()))
 }
 
-/// Where a backend has what it needs, its tests must not leave themselves out.
-fn required_devices() -> Option<(&'static str, &'static str)> {
-    static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    let found = FOUND.get_or_init(|| {
-        let opencl = crate::backends::BACKENDS.iter().find(|backend| backend.name == "OpenCL");
-        opencl.is_some_and(|backend| (backend.probe)().is_ok())
-    });
-    found.then_some(("GRADIX_REQUIRE", "opencl"))
+/// Looks for what a backend or tool needs, by its name in small letters.
+fn probe(name: &str) -> Result<Probe, String> {
+    if name == "oclgrind" {
+        return Ok(probe_oclgrind());
+    }
+    let backend = BACKENDS.iter().find(|backend| backend.name.eq_ignore_ascii_case(name));
+    backend.map(|backend| (backend.probe)()).ok_or_else(|| format!("there is no backend or tool `{name}` to require"))
+}
+
+/// Where something is that tests need, they must not leave themselves out: a list for `GRADIX_REQUIRE`.
+fn present() -> &'static str {
+    static FOUND: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    FOUND.get_or_init(|| {
+        let names = ["opencl", "oclgrind"].into_iter().filter(|name| probe(name).is_ok_and(|probe| probe.is_ok()));
+        names.collect::<Vec<_>>().join(",")
+    })
 }
 
 /// Runs one test program or example and says what came of it.
@@ -167,7 +189,7 @@ fn run_program(ws: &Workspace, run: &Run, program: &Program, (i, n): (usize, usi
     command.current_dir(if program.kind == Kind::Example { &ws.root } else { package_dir });
     command.env("CARGO_MANIFEST_DIR", package_dir).env("CARGO_PKG_NAME", &program.package);
     command.envs(run.variable);
-    command.envs(required_devices());
+    command.env("GRADIX_REQUIRE", present());
     let started = Instant::now();
     let (summary, time, trouble) = match process::run(&mut command, LIMIT, &mut |_| {}) {
         Ok(outcome) => {
@@ -300,8 +322,17 @@ mod tests {
         let some = options(&["--quick", "-p", "a", "--package", "b"]).unwrap();
         assert!(some.quick);
         assert_eq!(some.selection(), ["-p", "a", "-p", "b"]);
+        assert_eq!(options(&["--require", "opencl,oclgrind"]).unwrap().required, ["opencl", "oclgrind"]);
         assert!(options(&["-p"]).unwrap_err().contains("needs"));
+        assert!(options(&["--require"]).unwrap_err().contains("needs"));
         assert!(options(&["--fast"]).unwrap_err().contains("`--fast`"));
+    }
+
+    #[test]
+    fn what_can_be_required_is_known() {
+        assert!(probe("cpu").unwrap().is_ok());
+        assert!(probe("opencl").is_ok() && probe("oclgrind").is_ok());
+        assert!(probe("abacus").unwrap_err().contains("`abacus`"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Under which settings the tests run, and which of them.
 
+use super::{Kind, build::Program};
 use crate::backends::has_avx2;
 use crate::workspace::Workspace;
 
@@ -16,12 +17,22 @@ pub(crate) struct Run {
     pub(crate) skipped: Option<&'static str>,
 }
 
+/// Test programs that no setting changes: they call a backend's methods, and leave nothing to be fused or to fall back.
+const ONCE: [&str; 2] = ["conformance_gpu", "oclgrind"];
+
+/// Whether a program runs in the plain run only.
+pub(crate) fn is_once(program: &Program) -> bool {
+    program.kind == Kind::Example || ONCE.contains(&program.target.as_str())
+}
+
 /// Which packages a run concerns.
 #[derive(Clone, Copy, Debug)]
 enum Scope {
     Everything,
     /// Those that have this package below them, or are it.
     Above(&'static str),
+    /// Those that have one of these below them, or are one.
+    AboveAny(&'static [&'static str]),
     Only(&'static str),
 }
 
@@ -32,7 +43,11 @@ pub(crate) fn runs() -> Vec<Run> {
     vec![
         run("default", None, Scope::Everything),
         run("eager", Some(("GRADIX_EAGER", "1")), Scope::Above("gradix-tensor-core")),
-        run("no fallback", Some(("GRADIX_DENY_FALLBACK", "1")), Scope::Above("gradix-backend-cpu")),
+        run(
+            "no fallback",
+            Some(("GRADIX_DENY_FALLBACK", "1")),
+            Scope::AboveAny(&["gradix-backend-cpu", "gradix-backend-opencl"]),
+        ),
         run("isa baseline", Some(("GRADIX_CPU_ISA", "baseline")), Scope::Only("gradix-backend-cpu")),
         Run {
             skipped: avx2_missing,
@@ -47,6 +62,7 @@ impl Run {
             && match self.scope {
                 Scope::Everything => true,
                 Scope::Above(base) => ws.reaches(package, base),
+                Scope::AboveAny(bases) => bases.iter().any(|base| ws.reaches(package, base)),
                 Scope::Only(name) => package == name,
             }
     }
@@ -74,6 +90,7 @@ mod tests {
                 package("gradix-tensor-core", &[]),
                 package("gradix-backend-cpu", &[("gradix-tensor-core", false)]),
                 package("gradix-autograd", &[("gradix-tensor-core", false), ("gradix-backend-cpu", true)]),
+                package("gradix-backend-opencl", &[("gradix-tensor-core", false)]),
                 package("gradix-plot", &[]),
             ],
         }
@@ -87,9 +104,10 @@ mod tests {
 
     #[test]
     fn each_run_covers_what_its_variable_can_change() {
-        assert_eq!(covered("default").len(), 4);
-        assert_eq!(covered("eager"), ["gradix-tensor-core", "gradix-backend-cpu", "gradix-autograd"]);
-        assert_eq!(covered("no fallback"), ["gradix-backend-cpu", "gradix-autograd"]);
+        assert_eq!(covered("default").len(), 5);
+        let all = ["gradix-tensor-core", "gradix-backend-cpu", "gradix-autograd", "gradix-backend-opencl"];
+        assert_eq!(covered("eager"), all);
+        assert_eq!(covered("no fallback"), all[1..]);
         assert_eq!(covered("isa baseline"), ["gradix-backend-cpu"]);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Kind;
 use super::libtest::Summary;
-use crate::backends::{BACKENDS, Backend, Probe};
+use crate::backends::{BACKENDS, Backend, Probe, probe_oclgrind};
 use crate::table::{Align, render};
 use crate::workspace::Workspace;
 
@@ -76,6 +76,9 @@ impl Report {
         }
         println!("\n== backends");
         print!("{}", self.backend_table(&BACKENDS));
+        if let Err(missing) = probe_oclgrind() {
+            println!("there is {}; to get it: {}", missing.what, missing.how);
+        }
         for (run, why) in &self.skipped {
             println!("the run \"{run}\" was left out: {why}");
         }
