@@ -55,7 +55,7 @@ fn programs_are_kept() {
     assert!(!first.is_empty(), "a program was compiled");
     run(&folder);
     assert_eq!(files(&folder), first, "nothing was compiled again");
-    // Half a file, and one with a wrong byte inside: both are made anew.
+    // Half a file, and one with a wrong byte inside: both are made anew, and then found.
     for damage in [
         |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2),
         |bytes: &mut Vec<u8>| {
@@ -63,14 +63,15 @@ fn programs_are_kept() {
             bytes[middle] ^= 0x55;
         },
     ] {
-        let whole = std::fs::read(&first[0].0).expect("the file can be read");
-        let mut bytes = whole.clone();
+        let mut bytes = std::fs::read(&first[0].0).expect("the file can be read");
         damage(&mut bytes);
-        std::fs::write(&first[0].0, bytes).expect("the file can be written");
+        std::fs::write(&first[0].0, &bytes).expect("the file can be written");
         run(&folder);
         let mended = std::fs::read(&first[0].0).expect("the file is there again");
-        assert_eq!(mended.len(), whole.len());
+        assert_ne!(mended, bytes, "a damaged file is replaced");
+        let again = files(&folder);
         run(&folder);
+        assert_eq!(files(&folder), again, "the new file is found");
     }
     std::fs::remove_dir_all(folder).expect("the folder can be removed");
 }
