@@ -6,7 +6,7 @@
 
 mod queue;
 
-use crate::graph::{Kept, KeptOperand, Node, Saved, Target};
+use crate::graph::{Kept, KeptNumber, KeptOperand, Node, Saved, Taken, Target};
 use crate::misuse::attempt;
 use crate::mode::with_grad;
 use crate::operand::Operand;
@@ -357,7 +357,7 @@ impl<'a, B: Backend> Pass<'a, B> {
         }
         let Some(gradient) = slots.into_iter().next().flatten() else { return Ok(()) };
         with_grad(create_graph, || {
-            let call = unpack(node, kept, create_graph);
+            let call = unpack(node, kept, create_graph, || gradient.device());
             let row = rules::row(&node.primitive);
             for (number, edge) in node.inputs.iter().enumerate() {
                 if !self.wants(&edge.target) {
@@ -380,10 +380,10 @@ impl<'a, B: Backend> Pass<'a, B> {
 }
 
 /// What a node kept, which is freed unless the graph is to stay.
-pub(crate) fn take_saved<B: Backend>(op: &'static str, node: &Node<B>, keep: bool) -> Result<Option<Box<Kept<B>>>> {
+pub(crate) fn take_saved<B: Backend>(op: &'static str, node: &Node<B>, keep: bool) -> Result<Taken<B>> {
     let mut saved = node.saved.lock().unwrap_or_else(PoisonError::into_inner);
     match &*saved {
-        Saved::Nothing => Ok(None),
+        Saved::Nothing => Ok(Taken::Nothing),
         Saved::Freed => Err(Error::gradient(
             op,
             "a graph that no backward pass has used",
@@ -391,34 +391,56 @@ pub(crate) fn take_saved<B: Backend>(op: &'static str, node: &Node<B>, keep: boo
         )
         .hint("give the first pass retain_graph")),
         Saved::Kept(kept) if keep => {
-            Ok(Some(Box::new(Kept { operands: kept.operands.clone(), output: kept.output.clone() })))
+            Ok(Taken::Kept(Box::new(Kept { operands: kept.operands.clone(), output: kept.output.clone() })))
         }
-        Saved::Kept(_) => match std::mem::replace(&mut *saved, Saved::Freed) {
-            Saved::Kept(kept) => Ok(Some(kept)),
-            _ => unreachable!("it was looked at under this lock"),
+        Saved::Numbers(numbers) if keep => Ok(Taken::Numbers(*numbers)),
+        Saved::Kept(_) | Saved::Numbers(_) => match std::mem::replace(&mut *saved, Saved::Freed) {
+            Saved::Kept(kept) => Ok(Taken::Kept(kept)),
+            Saved::Numbers(numbers) => Ok(Taken::Numbers(numbers)),
+            Saved::Nothing | Saved::Freed => unreachable!("it was looked at under this lock"),
         },
     }
 }
 
-/// The kept values as tensors again: in the graph if this pass is recorded, plain ones otherwise.
-pub(crate) fn unpack<B: Backend>(node: &Arc<Node<B>>, kept: Option<Box<Kept<B>>>, in_graph: bool) -> Call<'_, B> {
+/// The kept values as tensors again: in the graph if this pass is recorded, plain ones otherwise. Numbers are where the
+/// gradient is.
+pub(crate) fn unpack<'n, B: Backend>(
+    node: &'n Arc<Node<B>>,
+    taken: Taken<B>,
+    in_graph: bool,
+    backend: impl FnOnce() -> B,
+) -> Call<'n, B> {
+    let origin = |number: usize| if in_graph { node.inputs[number].target.clone() } else { Target::None };
     let mut operands: SmallVec<[Option<Operand<'static, B>>; 3]> = SmallVec::new();
     let mut output = None;
-    if let Some(kept) = kept {
-        for (number, operand) in kept.operands.into_iter().enumerate() {
-            operands.push(match operand {
-                KeptOperand::Absent => None,
-                KeptOperand::Scalar(scalar) => Some(Operand::Scalar(scalar)),
-                KeptOperand::Array(array) => {
-                    let origin = if in_graph { node.inputs[number].target.clone() } else { Target::None };
-                    Some(Operand::Own(Tensor::with_origin(array, origin)))
-                }
+    match taken {
+        Taken::Nothing => {}
+        Taken::Numbers(numbers) => {
+            let backend = backend();
+            for (number, kept) in numbers.into_iter().enumerate() {
+                operands.push(match kept {
+                    KeptNumber::Absent => None,
+                    KeptNumber::Scalar(scalar) => Some(Operand::Scalar(scalar)),
+                    KeptNumber::Tensor(value) => {
+                        let array = Array::from_number(backend.clone(), value);
+                        Some(Operand::Own(Tensor::with_origin(array, origin(number))))
+                    }
+                });
+            }
+        }
+        Taken::Kept(kept) => {
+            for (number, operand) in kept.operands.into_iter().enumerate() {
+                operands.push(match operand {
+                    KeptOperand::Absent => None,
+                    KeptOperand::Scalar(scalar) => Some(Operand::Scalar(scalar)),
+                    KeptOperand::Array(array) => Some(Operand::Own(Tensor::with_origin(array, origin(number)))),
+                });
+            }
+            output = kept.output.map(|array| {
+                let origin = if in_graph { Target::Node(node.clone(), 0) } else { Target::None };
+                Tensor::with_origin(array, origin)
             });
         }
-        output = kept.output.map(|array| {
-            let origin = if in_graph { Target::Node(node.clone(), 0) } else { Target::None };
-            Tensor::with_origin(array, origin)
-        });
     }
     Call { primitive: &node.primitive, operands, output }
 }

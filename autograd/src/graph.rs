@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tensor_core::{Array, Backend, DType, Scalar, Shape};
+use tensor_core::{Array, Backend, DType, Number, Scalar, Shape};
 
 /// An operation that was recorded.
 pub(crate) struct Node<B: Backend> {
@@ -77,6 +77,8 @@ pub(crate) enum Saved<B: Backend> {
     Nothing,
     /// What is needed, until it is used.
     Kept(Box<Kept<B>>),
+    /// What is needed of two operands that are single numbers, until it is used: scalar code pays no allocation for them.
+    Numbers([KeptNumber; 2]),
     /// A backward pass without `retain_graph` has used it.
     Freed,
 }
@@ -96,6 +98,24 @@ pub(crate) enum KeptOperand<B: Backend> {
     Array(Array<B>),
     /// A scalar operand.
     Scalar(Scalar),
+}
+
+/// A kept operand that is a single number.
+#[derive(Clone, Copy)]
+pub(crate) enum KeptNumber {
+    /// Not needed by the rule.
+    Absent,
+    /// A tensor's value.
+    Tensor(Number),
+    /// A scalar operand.
+    Scalar(Scalar),
+}
+
+/// What [`Saved`] gives out.
+pub(crate) enum Taken<B: Backend> {
+    Nothing,
+    Kept(Box<Kept<B>>),
+    Numbers([KeptNumber; 2]),
 }
 
 /// A function that sees a gradient on its way and may replace it.

@@ -49,11 +49,20 @@ macro_rules! from_scalar {
 from_scalar!(bool, u8, i8, i16, i32, i64, f32, f64, usize, tensor_core::f16, tensor_core::bf16, Scalar);
 
 impl<B: Backend> Operand<'_, B> {
+    #[inline]
     pub(crate) fn tensor(&self) -> Option<&Tensor<B>> {
         match self {
             Self::Ref(tensor) => Some(tensor),
             Self::Own(tensor) => Some(tensor),
             Self::Scalar(_) => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn scalar(&self) -> Option<Scalar> {
+        match self {
+            Self::Scalar(scalar) => Some(*scalar),
+            Self::Ref(_) | Self::Own(_) => None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! parameters but not its operands; [`apply`] runs it on tensors and records it where a gradient may be wanted.
 
 use crate::function::Custom;
-use crate::graph::{Edge, Kept, KeptOperand, Node, Saved, Target};
+use crate::graph::{Edge, Kept, KeptNumber, KeptOperand, Node, Saved, Target};
 use crate::mode::is_grad_enabled;
 use crate::operand::Operand;
 use crate::rules::{self, Jvp, OUTPUT};
@@ -13,7 +13,9 @@ use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock};
 use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
-use tensor_core::{Array, Backend, DType, Dims, Error, Layout, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape};
+use tensor_core::{
+    Array, Backend, DType, Dims, Error, Layout, Number, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
+};
 
 /// An operation with its parameters. Long ones are boxed: a node of scalar code must stay small.
 #[derive(Clone)]
@@ -262,12 +264,80 @@ pub(crate) fn apply1<B: Backend>(primitive: Primitive<B>, a: &Tensor<B>) -> Resu
 
 /// [`apply`] of a row of `BINARY`.
 pub(crate) fn apply_binary<B: Backend>(op: BinaryOp, a: &Operand<'_, B>, b: &Operand<'_, B>) -> Result<Tensor<B>> {
+    if let Some((result, numbers)) = of_numbers(op, a, b) {
+        if !is_recorded(&result, a.requires_grad() || b.requires_grad()) {
+            return Ok(Tensor::from_array(result));
+        }
+        return Ok(record_numbers(op, a, b, numbers, result));
+    }
     let (x, y) = (a.value(), b.value());
     let result = Array::binary(op, x.as_core(), y.as_core())?;
     if !is_recorded(&result, a.requires_grad() || b.requires_grad()) {
         return Ok(Tensor::from_array(result));
     }
     Ok(record(Primitive::Binary(op), &[a.by_ref(), b.by_ref()], &[x, y], result))
+}
+
+/// An operation of single numbers that the host knows: scalar code, where every nanosecond of overhead shows. Gives the
+/// operands too, as they were when the result was computed.
+#[inline]
+fn of_numbers<B: Backend>(op: BinaryOp, a: &Operand<'_, B>, b: &Operand<'_, B>) -> Option<(Array<B>, [KeptNumber; 2])> {
+    let known = |tensor: &Tensor<B>| tensor.with_array(|array| Some((array.number()?, array.backend().clone())));
+    let (number, backend, operands) = match (a.tensor(), b.tensor()) {
+        (Some(x), Some(y)) => {
+            let ((x, backend), (y, other)) = (known(x)?, known(y)?);
+            let number = (backend == other).then(|| Number::binary(op, x, y, false))??;
+            (number, backend, [KeptNumber::Tensor(x), KeptNumber::Tensor(y)])
+        }
+        (Some(x), None) => {
+            let ((x, backend), scalar) = (known(x)?, b.scalar()?);
+            let number = Number::binary(op, x, Number::beside(scalar, x.dtype)?, true)?;
+            (number, backend, [KeptNumber::Tensor(x), KeptNumber::Scalar(scalar)])
+        }
+        (None, Some(y)) => {
+            let ((y, backend), scalar) = (known(y)?, a.scalar()?);
+            let number = Number::binary(op, Number::beside(scalar, y.dtype)?, y, false)?;
+            (number, backend, [KeptNumber::Scalar(scalar), KeptNumber::Tensor(y)])
+        }
+        (None, None) => return None,
+    };
+    Some((Array::from_number(backend, number), operands))
+}
+
+/// [`record`] of [`of_numbers`].
+fn record_numbers<B: Backend>(
+    op: BinaryOp,
+    a: &Operand<'_, B>,
+    b: &Operand<'_, B>,
+    numbers: [KeptNumber; 2],
+    result: Array<B>,
+) -> Tensor<B> {
+    let primitive = Primitive::Binary(op);
+    let needs = rules::row(&primitive).needs;
+    let targets = [a.edge(), b.edge()];
+    let [of_a, of_b] = [0, 1].map(|number| if targets[number].is_none() { 0 } else { needs.of(number) });
+    let keep = of_a | of_b;
+    let kept = |number: KeptNumber, flag: u8| match number {
+        KeptNumber::Tensor(_) if keep & flag == 0 => KeptNumber::Absent,
+        number => number,
+    };
+    let saved = if keep == 0 {
+        Saved::Nothing
+    } else if keep & OUTPUT == 0 {
+        Saved::Numbers([kept(numbers[0], rules::A), kept(numbers[1], rules::B)])
+    } else {
+        let operands =
+            [(numbers[0], rules::A), (numbers[1], rules::B)].map(|(number, flag)| match kept(number, flag) {
+                KeptNumber::Absent => KeptOperand::Absent,
+                KeptNumber::Scalar(scalar) => KeptOperand::Scalar(scalar),
+                KeptNumber::Tensor(value) => KeptOperand::Array(Array::from_number(result.backend().clone(), value)),
+            });
+        Saved::Kept(Box::new(Kept { operands: SmallVec::from(operands), output: Some(result.clone()) }))
+    };
+    let level = 1 + targets[0].level().max(targets[1].level());
+    let inputs = SmallVec::from(targets.map(|target| Edge { target, meta: None }));
+    let node = Node { level, primitive, inputs, saved: Mutex::new(saved), hooks: OnceLock::new() };
+    Tensor::with_origin(result, Target::Node(Arc::new(node), 0))
 }
 
 /// Whether an operation gets a node: someone may ask for a gradient through it.

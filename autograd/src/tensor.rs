@@ -164,6 +164,24 @@ impl<B: Backend> Tensor<B> {
         ok(self.array().to_vec())
     }
 
+    /// Has pending work on this tensor done now. Values are the same without it: whatever needs them has them computed. It is
+    /// for measuring, and for memory that must not be held by an expression.
+    ///
+    /// ```
+    /// # use tensor_core::reference::Reference;
+    /// # type Tensor = autograd::Tensor<Reference>;
+    /// let y = Tensor::ones([100_000]) * 2 + 1;
+    /// assert_eq!(y.force().sum().item(), 300_000.0);
+    /// ```
+    ///
+    /// # Panics
+    /// If the device fails or has no memory left.
+    #[track_caller]
+    pub fn force(&self) -> &Self {
+        ok(self.array().force());
+        self
+    }
+
     /// Whether gradients flow to or through this tensor.
     #[inline]
     pub fn requires_grad(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use autograd::{GradOptions, attempt, grad, no_grad};
 use backend_cpu::Cpu;
+use tensor_core::DType;
 
 type Tensor = autograd::Tensor<Cpu>;
 
@@ -91,4 +92,47 @@ fn literals() {
     assert_eq!(Tensor::from(vec![vec![1u8], vec![2]]).shape(), [2, 1]);
     let error = attempt(|| Tensor::from(vec![vec![1u8], vec![2, 3]])).unwrap_err();
     assert_eq!(error.to_string(), "tensor: expected rows of one length, 1 as the first, got one of length 2");
+}
+
+/// Scalar code has a way of its own; it must give what the kernels give, in values, dtypes and gradients.
+#[test]
+fn numbers_compute_as_vectors_do() {
+    type Op = fn(&Tensor, &Tensor) -> Tensor;
+    type WithScalar = fn(&Tensor, f64) -> Tensor;
+    let ops: [(&str, Op, WithScalar); 10] = [
+        ("add", |a, b| a + b, |a, s| a + s),
+        ("sub", |a, b| a - b, |a, s| s - a),
+        ("mul", |a, b| a * b, |a, s| a * s),
+        ("div", |a, b| a / b, |a, s| s / a),
+        ("remainder", |a, b| a % b, |a, s| a % s),
+        ("fmod", |a, b| a.fmod(b), |a, s| a.fmod(s)),
+        ("pow", |a, b| a.pow(b), |a, s| a.pow(s)),
+        ("atan2", |a, b| a.atan2(b), |a, s| a.atan2(s)),
+        ("maximum", |a, b| a.maximum(b), |a, s| a.maximum(s)),
+        ("floor_divide", |a, b| a.floor_divide(b), |a, s| a.floor_divide(s)),
+    ];
+    let values = [0.1, -2.5, 3.0, 0.0, 1e30, f64::INFINITY, f64::NAN];
+    let same = |what: &str, number: &Tensor, vector: &Tensor| {
+        assert_eq!(number.dtype(), vector.dtype(), "{what}");
+        let (a, b) = (number.item(), vector.item());
+        // Vector kernels may differ from the correctly rounded value by their error bound.
+        let near = (a - b).abs() <= 4.0 * f64::from(f32::EPSILON) * a.abs();
+        assert!(a == b || near || (a.is_nan() && b.is_nan()), "{what}: {a} as a number, {b} in a vector");
+    };
+    for (name, op, with_scalar) in ops {
+        for dtype in [DType::F32, DType::F64] {
+            for (x, y) in values.iter().flat_map(|&x| values.map(|y| (x, y))) {
+                let leaf = |value: f64, shape: &[usize]| Tensor::full(shape, value).to(dtype).requires_grad_();
+                let what = format!("{name} of {x} and {y} as {dtype}");
+                let ([a, b], [va, vb]) = ([x, y].map(|v| leaf(v, &[])), [x, y].map(|v| leaf(v, &[1])));
+                let (number, vector) = (op(&a, &b), op(&va, &vb));
+                same(&what, &number, &vector);
+                number.backward();
+                vector.sum().backward();
+                same(&format!("gradient of {what}"), &a.grad().unwrap(), &va.grad().unwrap());
+                same(&format!("second gradient of {what}"), &b.grad().unwrap(), &vb.grad().unwrap());
+                same(&format!("{what}, a scalar"), &with_scalar(&a, y), &with_scalar(&va, y));
+            }
+        }
+    }
 }

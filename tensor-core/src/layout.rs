@@ -56,6 +56,12 @@ impl Layout {
         Self::of(shape, strides, 0)
     }
 
+    /// A single element at the start of the buffer.
+    #[inline]
+    pub(crate) const fn scalar() -> Self {
+        Self(None)
+    }
+
     /// Every element is the one at the start of the buffer.
     #[inline]
     pub fn broadcast_scalar(shape: Shape) -> Self {

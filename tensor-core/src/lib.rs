@@ -22,7 +22,7 @@ pub mod reference;
 mod scalar;
 pub mod shape;
 
-pub use array::{Array, Operand, fusion_enabled};
+pub use array::{Array, Number, Operand, fusion_enabled};
 pub use backend::{Backend, DeviceInfo, DeviceKind, Input, ReduceOp, ReduceSpec, ScanOp, ScatterOp, View, ViewMut};
 pub use dtype::{Category, DType, Element, result_type};
 pub use error::{About, Error, ErrorKind, Result};

@@ -291,7 +291,8 @@ impl<B: Backend> Step<B> {
         }
         let (shape, dtype) = self.results[0].as_ref().expect("a step's result has a consumer or is a result of all");
         let row = rules::row(&self.node.primitive);
-        let call = engine::unpack(&self.node, kept, record);
+        let device = || tangents.iter().flatten().next().map(Tensor::device).expect("a step has a tangent");
+        let call = engine::unpack(&self.node, kept, record, device);
         let mut total: Option<Tensor<B>> = None;
         let mut add = |part: Tensor<B>| -> Result<()> {
             total = Some(match total.take() {
@@ -315,8 +316,7 @@ impl<B: Backend> Step<B> {
                         None => {
                             let meta = edge.meta.as_deref();
                             let (shape, dtype) = meta.map_or((shape, dtype), |(shape, dtype)| (shape, dtype));
-                            let device = tangents.iter().flatten().next().map(Tensor::device);
-                            Tensor::zeros_of(&device.expect("a step has a tangent"), shape, *dtype)
+                            Tensor::zeros_of(&device(), shape, *dtype)
                         }
                     })
                 });

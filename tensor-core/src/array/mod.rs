@@ -14,18 +14,21 @@
 //! | `reduce.rs` | reductions, scans, sort, softmax |
 //! | `index.rs` | gather, scatter, cat, assignment, masks |
 //! | `linalg.rs` | matrix products |
+//! | `number.rs` | single numbers, for scalar code |
 //! | `overwrite.rs` | new values in the memory of old ones |
 
 mod create;
 mod index;
 mod lazy;
 mod linalg;
+mod number;
 mod overwrite;
 mod pointwise;
 mod reduce;
 mod view;
 
 pub use lazy::fusion_enabled;
+pub use number::Number;
 pub use pointwise::Operand;
 
 use crate::backend::{Input, View, ViewMut};

@@ -413,7 +413,7 @@ impl<B: Backend> Array<B> {
 }
 
 /// A power of a float that the host knows, by the ways of [`Array::pow_special`].
-fn pow_of_constants(base: f64, exponent: f64, dtype: DType) -> Scalar {
+pub(super) fn pow_of_constants(base: f64, exponent: f64, dtype: DType) -> Scalar {
     let (square, cube) = (2.0, 3.0);
     let unary = |op: UnaryOp| rounded((op.row().float)(base), dtype);
     match exponent {
@@ -429,7 +429,7 @@ fn pow_of_constants(base: f64, exponent: f64, dtype: DType) -> Scalar {
 
 /// A float result as a kernel would store it: rounded to the dtype it is computed in, then to the dtype.
 #[inline]
-fn rounded(value: f64, dtype: DType) -> Scalar {
+pub(super) fn rounded(value: f64, dtype: DType) -> Scalar {
     match dtype {
         DType::F64 => Scalar::Float(value),
         DType::F32 => Scalar::Float(f64::from(value as f32)),
