@@ -70,8 +70,11 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        args: "[ARGUMENTS]...",
-        about: "Run the benchmarks; arguments go to the benchmark programs.",
+        args: "[--peers] [ARGUMENTS]...",
+        about: "Run the benchmarks; arguments go to the benchmark programs. With --peers, compare with candle,\n\
+                burn and ndarray in one run (the first build takes long) and print one table:\n\
+                --only FILTER,… picks cases, --rounds N says how often each has its turn, and\n\
+                --python PATH names a Python with PyTorch or JAX to compare with too.",
         run: bench::main,
     },
 ];
