@@ -33,11 +33,14 @@ pub(crate) fn sample(values: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// `peers.py` checks the same numbers.
+    /// As numpy computes them in `peers.py`.
     #[test]
     fn the_numbers_are_these() {
-        assert_eq!(integers(1, 4, 1000), [0; 4]);
-        assert_eq!(unit(3, 3), [0.0; 3]);
+        assert_eq!(integers(1, 4, 1000), [421, 319, 439, 981]);
+        assert_eq!(
+            unit(3, 3).iter().map(|x| x * 16_777_216.0).collect::<Vec<_>>(),
+            [10006507.0, 7861596.0, 12254069.0]
+        );
     }
 
     #[test]

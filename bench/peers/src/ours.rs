@@ -2,6 +2,7 @@
 
 use crate::data::{integers, uniform, unit};
 use crate::job::{Job, Library, job};
+use gradix::optim::{AdamW, Optimizer, Sgd};
 use gradix::prelude::*;
 use std::hint::black_box;
 
@@ -185,16 +186,6 @@ fn products(case: &str) -> Option<Box<dyn Job>> {
     op(move || a.matmul(&b))
 }
 
-/// Takes a step down along the gradients.
-fn descend(parameters: &[Tensor], rate: f64) {
-    no_grad(|| {
-        for p in parameters {
-            p.sub_(p.grad().unwrap() * rate);
-            p.zero_grad();
-        }
-    });
-}
-
 fn learning(case: &str) -> Option<Box<dyn Job>> {
     match case {
         "mlp" => {
@@ -202,13 +193,14 @@ fn learning(case: &str) -> Option<Box<dyn Job>> {
             let sizes = [(784, 512), (512, 512), (512, 10)];
             let weights: Vec<Tensor> = (0..).zip(sizes).map(|(i, (n, m))| parameter(3 + i, &[m, n], 0.05)).collect();
             let biases: Vec<Tensor> = (0..).zip(sizes).map(|(i, (_, m))| parameter(6 + i, &[m], 0.05)).collect();
-            let parameters: Vec<Tensor> = weights.iter().chain(&biases).cloned().collect();
+            let mut optimizer = Sgd::new(weights.iter().chain(&biases), 0.1);
             training(move || {
                 let x = x.linear(&weights[0], Some(&biases[0])).relu();
                 let x = x.linear(&weights[1], Some(&biases[1])).relu();
                 let loss = x.linear(&weights[2], Some(&biases[2])).cross_entropy(&target);
+                optimizer.zero_grad();
                 loss.backward();
-                descend(&parameters, 0.1);
+                optimizer.step();
                 loss.item()
             })
         }
@@ -217,17 +209,27 @@ fn learning(case: &str) -> Option<Box<dyn Job>> {
             let sizes = [(2, 16), (16, 16), (16, 1)];
             let weights: Vec<Tensor> = (0..).zip(sizes).map(|(i, (n, m))| parameter(3 + i, &[m, n], 0.5)).collect();
             let biases: Vec<Tensor> = (0..).zip(sizes).map(|(i, (_, m))| parameter(6 + i, &[m], 0.5)).collect();
-            let parameters: Vec<Tensor> = weights.iter().chain(&biases).cloned().collect();
+            let mut optimizer = Sgd::new(weights.iter().chain(&biases), 0.1);
             training(move || {
                 let x = x.linear(&weights[0], Some(&biases[0])).tanh();
                 let x = x.linear(&weights[1], Some(&biases[1])).tanh();
                 let loss = x.linear(&weights[2], Some(&biases[2])).mse_loss(&target);
+                optimizer.zero_grad();
                 loss.backward();
-                descend(&parameters, 0.1);
+                optimizer.step();
                 loss.item()
             })
         }
         "attention" => attention(),
+        "adamw" => {
+            let weights = parameter(1, &[10_000_000], 1.0);
+            weights.set_grad(Some(tensor(2, &[10_000_000], 1.0)));
+            let mut optimizer = AdamW::new([&weights], 1e-3);
+            op(move || {
+                optimizer.step();
+                weights.detach()
+            })
+        }
         "embedding" => {
             let (table, places) = (parameter(1, &[32_768, 256], 1.0), indices(2, 8192, 32_768));
             op(move || {
