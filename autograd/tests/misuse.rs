@@ -118,9 +118,9 @@ fn shapes() {
     says!(a.expand([-1, 2, 3]), "expand: expected sizes of at least 0, or -1 for an axis that exists, got [-1, 2, 3]");
     says!(Tensor::cat(&[a, b], 0), "cat: expected shapes equal to [2, 3] but along axis 0, got [2, 4] as tensor number 1");
     says!(Tensor::cat(&[scalar], 0), "cat: expected tensors with at least one axis, got shape []; hint: use stack for scalars");
-    says!(Tensor::cat(&[], 0), "cat: expected at least one tensor, got an empty list");
+    says!(Tensor::cat(&[] as &[Tensor], 0), "cat: expected at least one tensor, got an empty list");
     says!(Tensor::stack(&[a, b], 0), "stack: expected tensors of one shape, [2, 3], got [2, 4] as tensor number 1");
-    says!(Tensor::stack(&[], 0), "stack: expected at least one tensor, got an empty list");
+    says!(Tensor::stack(&[] as &[Tensor], 0), "stack: expected at least one tensor, got an empty list");
     says!(a.repeat(&[2]), "repeat: expected at least 2 counts, got [2]");
     says!(Tensor::from_slice(&[1.0_f32, 2.0], [3]), "from_slice: expected 3 elements for shape [3], got 2");
     says!(Tensor::from(vec![vec![1.0_f32], vec![]]), "tensor: expected rows of one length, 1 as the first, got one of length 0");

@@ -5,8 +5,9 @@
 //! | `operators.rs` | `+ - * / % & \| ^ << >> ! -` and their assigning forms |
 //! | `pointwise.rs` | element by element: functions, comparisons, conversions |
 //! | `activation.rs`, `loss.rs`, `nn.rs` | what networks use, written with the others |
-//! | `reduce.rs` | along axes: sums, extremes, statistics, scans, sort, softmax |
-//! | `shape.rs` | views, joining and splitting |
+//! | `reduce.rs`, `statistics.rs` | along axes: sums, extremes, truth; variance, norms |
+//! | `lines.rs` | line by line along an axis: running totals, sort, softmax |
+//! | `shape.rs`, `join.rs` | views; joining, splitting, repeating |
 //! | `index.rs` | picking and placing elements |
 //! | `indices.rs`, `indexing.rs` | `x.i(…)`: what an index is, and reading and assigning what it names |
 //! | `linalg.rs` | matrix products |
@@ -19,7 +20,9 @@ mod index;
 mod indexing;
 mod indices;
 mod inplace;
+mod join;
 mod linalg;
+mod lines;
 mod loss;
 mod nn;
 mod operators;
@@ -27,6 +30,7 @@ mod pointwise;
 mod random;
 mod reduce;
 mod shape;
+mod statistics;
 
 pub use indices::{Ellipsis, Index, Indices, NewAxis, Slice, StepBy};
 pub use pointwise::Target;
