@@ -7,7 +7,7 @@ use super::expression::{load, register_type, storage_type, store, unsigned_type}
 use super::params::Block;
 use super::pointwise::{Operand, convert, widths};
 use super::walk::{Route, Walk};
-use super::{Kernel, Launch, Plan, Slot, Target, Tensor, whole_groups};
+use super::{Dialect, Kernel, Launch, Plan, Slot, Target, Tensor, whole_groups};
 use crate::shape::Dims;
 use crate::{DType, Layout, Shape};
 use std::fmt::Write;
@@ -109,7 +109,12 @@ fn add(
             batches,
         ]
     } else {
-        [columns.div_ceil(TILE) * group[0], rows.div_ceil(TILE) * group[1], batches]
+        let tiles = [columns.div_ceil(TILE), rows.div_ceil(TILE), batches];
+        match target.dialect {
+            Dialect::OpenCl => [tiles[0] * group[0], tiles[1] * group[1], tiles[2]],
+            // All along the first axis: the others of a CUDA grid end at 65535.
+            Dialect::Cuda => [tiles.iter().product::<usize>() * group[0], group[1], 1],
+        }
     };
     plan.launches.push(Launch {
         kernel: Kernel::Matmul(kernel),
@@ -158,16 +163,20 @@ impl MatmulKernel {
             "typedef {sum} SUM;
 ENTRY_OF_GROUP void {}(const Params p, GLOBAL const {element} *RESTRICT a, GLOBAL const {right} *RESTRICT b, \
              GLOBAL {element} *RESTRICT out) {{
-{}    const COUNT batch = (COUNT)ITEM(2);
-{}    a += (i64)p.offset[0] + at_a;
+{}{}{}    a += (i64)p.offset[0] + at_a;
     b += (i64)p.offset[1] + at_b;
     out += (i64)p.offset[2] + at_out;
 ",
             super::ENTRY,
             if target.is_cpu { String::new() } else { tiles() },
+            place(target),
             self.batches.text("batch", "batch", &at)
         );
-        text += &if target.is_cpu { self.blocked() } else { self.tiled() };
+        let (x, y) = match target.dialect {
+            Dialect::OpenCl => ("GROUP(0)", "GROUP(1)"),
+            Dialect::Cuda => ("tile_x", "tile_y"),
+        };
+        text += &if target.is_cpu { self.blocked() } else { self.tiled().replace("TILE_X", x).replace("TILE_Y", y) };
         text + "}\n"
     }
 
@@ -229,7 +238,7 @@ ENTRY_OF_GROUP void {}(const Params p, GLOBAL const {element} *RESTRICT a, GLOBA
         let right = load(self.right, "b", "(k + y + i * GROUP_ROWS) * p.step_b[0] + column * p.step_b[1]");
         format!(
             "    const i32 x = (i32)LOCAL_ITEM(0), y = (i32)LOCAL_ITEM(1);
-    const i64 column = (i64)GROUP(0) * {t} + x, first = (i64)GROUP(1) * {t} + y;
+    const i64 column = (i64)TILE_X * {t} + x, first = (i64)TILE_Y * {t} + y;
     SUM sum[{r}];
     for (i32 i = 0; i < {r}; i++) sum[i] = 0;
     for (i64 k = 0; k < p.inner; k += {t}) {{
@@ -258,6 +267,19 @@ ENTRY_OF_GROUP void {}(const Params p, GLOBAL const {element} *RESTRICT a, GLOBA
             self.finish("row * p.step_out[0] + column", "sum[i]")
         )
         .replace("GROUP_ROWS", &g.to_string())
+    }
+}
+
+/// Which matrix of a batch an item works for, and on a GPU which tile its group makes.
+fn place(target: &Target) -> String {
+    match target.dialect {
+        Dialect::OpenCl => "    const COUNT batch = (COUNT)ITEM(2);\n".to_owned(),
+        Dialect::Cuda => format!(
+            "    const i64 across = (p.columns + {TILE} - 1) / {TILE}, down = (p.rows + {TILE} - 1) / {TILE};
+    const i64 tile_x = (i64)GROUP(0) % across, tile_y = (i64)GROUP(0) / across % down;
+    const COUNT batch = (COUNT)((i64)GROUP(0) / across / down);
+"
+        ),
     }
 }
 

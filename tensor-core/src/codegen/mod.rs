@@ -45,7 +45,7 @@ use smallvec::SmallVec;
 pub enum Dialect {
     /// OpenCL C 1.2.
     OpenCl,
-    /// CUDA C++, for the run-time compiler, without headers.
+    /// CUDA C++, for the run-time compiler, without headers. Buffers begin at multiples of 16 bytes.
     Cuda,
 }
 

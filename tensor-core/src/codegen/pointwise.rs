@@ -4,7 +4,7 @@ use super::body::{self, register};
 use super::expression::{load, storage_type, store};
 use super::params::Block;
 use super::walk::{Route, Walk};
-use super::{Kernel, Launch, Plan, Slot, Target, Tensor, linear_group, whole_groups};
+use super::{Dialect, Kernel, Launch, Plan, Slot, Target, Tensor, linear_group, whole_groups};
 use crate::shape::Dims;
 use crate::{DType, Layout, Program, Shape};
 use smallvec::SmallVec;
@@ -24,7 +24,15 @@ pub enum Source<'a> {
 pub struct PointwiseKernel {
     program: Program,
     walk: Walk,
+    /// How many neighbouring elements a work-item takes, reading and writing them at once.
+    lanes: u8,
 }
+
+/// The most bytes that a work-item reads or writes at once.
+const PACK: usize = 16;
+
+/// The most instructions that a work-item runs for all its elements: their values share its registers.
+const MAX_UNROLLED: usize = 160;
 
 /// One operand: a place in memory for every position.
 #[derive(Clone, Debug)]
@@ -168,19 +176,37 @@ impl Job<'_> {
         if target.is_cpu {
             route = route.of_two_axes();
         }
-        let kernel = PointwiseKernel { program: self.program.clone(), walk: route.walk };
+        let kernel = PointwiseKernel {
+            program: self.program.clone(),
+            walk: route.walk,
+            lanes: self.lanes(route.walk, &operands, target) as u8,
+        };
         let count = self.dims.iter().product::<usize>();
         let block = kernel.block(&route, self.shape, count, &offsets);
         let params = block.finish();
         if params.len() + 8 * operands.len() > target.max_argument_bytes && !self.is_dense() {
             return self.gathered(target, plan);
         }
+        let items = count.div_ceil(usize::from(kernel.lanes));
         plan.launches.push(Launch {
-            items: [whole_groups(count, linear_group(target)), 1, 1],
+            items: [whole_groups(items, linear_group(target)), 1, 1],
             kernel: Kernel::Pointwise(kernel),
             params,
             slots: operands.iter().map(|operand| operand.slot).collect(),
         });
+    }
+
+    /// How many elements a work-item takes. On CUDA's devices buffers are aligned to [`PACK`] bytes, and reading that many at
+    /// once is what memory is fastest at.
+    fn lanes(&self, walk: Walk, operands: &[&Operand], target: &Target) -> usize {
+        let largest = operands.iter().map(|operand| operand.dtype.size()).max().unwrap_or(PACK);
+        let lanes = (PACK / largest).min(8);
+        let aligned = |operand: &&Operand| (operand.offset as usize * operand.dtype.size()).is_multiple_of(PACK);
+        let packs = target.dialect == Dialect::Cuda
+            && walk.is_dense()
+            && operands.iter().all(aligned)
+            && lanes * self.program.insts().len() <= MAX_UNROLLED;
+        if packs { lanes } else { 1 }
     }
 
     /// One job for each position along the first axis.
@@ -237,11 +263,11 @@ impl PointwiseKernel {
         let (operands, bytes) = (self.operands(), target.max_argument_bytes);
         let all = operands + usize::from(self.program.uses_position());
         let walks = self.walk.relatives().filter(move |walk| {
-            let block = Self { walk: *walk, program: self.program.clone() };
+            let block = Self { walk: *walk, program: self.program.clone(), lanes: 1 };
             let params = block.block(&walk.blank(all), &Shape::scalar(), 1, &vec![0; all]).finish();
             params.len() + 8 * operands <= bytes
         });
-        walks.map(|walk| Self { walk, program: self.program.clone() })
+        walks.map(|walk| Self { walk, program: self.program.clone(), lanes: 1 })
     }
 
     fn operands(&self) -> usize {
@@ -275,6 +301,9 @@ impl PointwiseKernel {
         for (number, &reg) in program.outputs().iter().enumerate() {
             let _ = write!(text, ", GLOBAL {} *out{number}", storage_type(program.dtype(reg)));
         }
+        if self.lanes > 1 {
+            return text + &self.packed();
+        }
         text += ") {\n    const COUNT index = (COUNT)ITEM(0);\n    if (index >= (COUNT)p.count) return;\n";
         let inputs = (0..program.inputs().len()).map(|number| format!("in{number}"));
         let names: Vec<String> =
@@ -295,6 +324,66 @@ impl PointwiseKernel {
         for (number, &reg) in program.outputs().iter().enumerate() {
             let line = store(program.dtype(reg), &format!("out{number}"), &format!("at_out{number}"), &register(reg));
             let _ = writeln!(text, "    {line}");
+        }
+        text + "}\n"
+    }
+
+    /// The rest of a kernel whose work-items take several elements each. Those of the last one that are beyond the end are
+    /// computed of zeros and not written.
+    fn packed(&self) -> String {
+        let lanes = self.lanes;
+        let mut text = format!(
+            ") {{
+    const COUNT index = (COUNT)ITEM(0) * {lanes}, count = (COUNT)p.count;
+    if (index >= count) return;
+    const COUNT rest = count - index;
+"
+        );
+        let fetch = |name: &str, text: &mut String| {
+            let _ = write!(
+                text,
+                "    if (rest >= {lanes}) pack_{name} = *(const Pack_{name} *)({name} + index);
+    else for (COUNT l = 0; l < rest; l++) pack_{name}.v[l] = {name}[index + l];
+"
+            );
+        };
+        let pack = |name: &str, dtype: DType, text: &mut String| {
+            let (element, bytes) = (storage_type(dtype), usize::from(lanes) * dtype.size());
+            let _ = write!(
+                text,
+                "    struct __align__({bytes}) Pack_{name} {{ {element} v[{lanes}]; }};\n    Pack_{name} pack_{name} = {{}};\n"
+            );
+        };
+        let program = &self.program;
+        for (number, &dtype) in program.inputs().iter().enumerate() {
+            let name = format!("in{number}");
+            let _ = writeln!(text, "    {name} += p.offset[{number}];");
+            pack(&name, dtype, &mut text);
+            fetch(&name, &mut text);
+        }
+        for (number, &reg) in program.outputs().iter().enumerate() {
+            let name = format!("out{number}");
+            let _ = writeln!(text, "    {name} += p.offset[{}];", program.inputs().len() + number);
+            pack(&name, program.dtype(reg), &mut text);
+        }
+        let _ = writeln!(text, "    #pragma unroll\n    for (i32 l = 0; l < {lanes}; l++) {{");
+        if self.program.uses_position() {
+            text += "    const COUNT number = (COUNT)p.first[0] + index + (COUNT)l;\n";
+        }
+        let input = |number: usize| load(program.inputs()[number], &format!("pack_in{number}.v"), "l");
+        text += &body::statements(program, input, "number");
+        for (number, &reg) in self.program.outputs().iter().enumerate() {
+            let line = store(self.program.dtype(reg), &format!("pack_out{number}.v"), "l", &register(reg));
+            let _ = writeln!(text, "    {line}");
+        }
+        text += "    }\n";
+        for number in 0..self.program.outputs().len() {
+            let _ = write!(
+                text,
+                "    if (rest >= {lanes}) *(Pack_out{number} *)(out{number} + index) = pack_out{number};
+    else for (COUNT l = 0; l < rest; l++) out{number}[index + l] = pack_out{number}.v[l];
+"
+            );
         }
         text + "}\n"
     }

@@ -1,7 +1,9 @@
 //! Reductions with a prologue.
 //!
 //! A work-item takes a *segment* of what one output is made of. Where outputs are few, each has several segments, whose
-//! totals are joined by further launches. The order of additions depends on sizes only, so results repeat.
+//! totals are joined by further launches. On CUDA's devices neighbouring work-items are a *team*: they take neighbouring
+//! values of one output and join their totals themselves, so that a launch leaves one total where it would have left many. The
+//! order of additions depends on sizes only, so results repeat.
 
 use super::body::{self, register};
 use super::expression::{load, storage_type, store};
@@ -9,7 +11,7 @@ use super::params::Block;
 use super::pointwise::{Operand, convert, run, widths};
 use super::total::Total;
 use super::walk::{Route, Walk};
-use super::{Kernel, Launch, Plan, Slot, Target, Tensor, previous_power_of_two, whole_groups};
+use super::{Dialect, Kernel, Launch, Plan, Slot, Target, Tensor, previous_power_of_two, whole_groups};
 use crate::backend::{ReduceOp, ReduceSpec};
 use crate::shape::Dims;
 use crate::{DType, Layout, Program, Shape};
@@ -29,7 +31,12 @@ pub struct ReduceKernel {
     inner: Walk,
     /// Whether it writes results rather than totals.
     last: bool,
+    /// How many neighbouring work-items join their totals; divides the number of segments, and the group.
+    team: u8,
 }
+
+/// The team for outputs with fewer values than this is a warp, and with more a whole group.
+const LONG: usize = 2048;
 
 /// Plans [`Backend::reduce`](crate::Backend::reduce).
 pub fn reduce(spec: &ReduceSpec<'_>, inputs: &[Tensor<'_>], out: Tensor<'_>, target: &Target) -> Plan {
@@ -105,6 +112,27 @@ impl Split {
         // On a GPU neighbours read together, so even with outputs enough a row is shared among a few items.
         if interleaved { needed.max(span.div_ceil(8).min(32)) } else { needed }
     }
+
+    /// How many items are a team, and how many segments an output gets then.
+    fn teams(span: usize, segments: usize, interleaved: bool, target: &Target) -> (usize, usize) {
+        if target.dialect != Dialect::Cuda || !interleaved || segments == 1 {
+            return (1, segments);
+        }
+        let team = if span < LONG { segments.next_power_of_two().min(32) } else { group(target) };
+        (team, segments.next_multiple_of(team))
+    }
+
+    /// The same where an output's `count` totals are joined; besides, whether neighbours take neighbouring ones.
+    fn joining(count: usize, target: &Target) -> (usize, usize, bool) {
+        match target.dialect {
+            Dialect::OpenCl => (1, if count <= 512 { 1 } else { count.div_ceil(256) }, false),
+            Dialect::Cuda if count < 8 => (1, 1, false),
+            Dialect::Cuda => {
+                let team = if count < 256 { 32 } else { group(target) };
+                (team, (count / 64).next_multiple_of(team).max(team), true)
+            }
+        }
+    }
 }
 
 impl Job<'_> {
@@ -140,10 +168,12 @@ impl Job<'_> {
         let interleaved = !self.target.is_cpu && !by_output;
         let (outs, span) = (outer_dims.iter().product::<usize>(), inner_dims.iter().product::<usize>());
         let segments = Split::segments(outs, span, interleaved, self.target);
+        let (team, segments) = Split::teams(span, segments, interleaved, self.target);
+        let totals = segments / team;
         let split = Split { outs, span, segments, interleaved, by_output };
 
         let inner = route(&inner_dims, &inner_strides, &offsets)?;
-        let last = segments == 1;
+        let last = totals == 1;
         let mut outer_offsets = offsets.clone();
         if last {
             outer_strides.push(self.out.strides.to_vec());
@@ -163,6 +193,7 @@ impl Job<'_> {
             outer: outer.walk,
             inner: inner.walk,
             last,
+            team: team as u8,
         };
         let block = kernel.block(&split, &outer, &inner, spec.shape, &offsets, self.out.offset as usize);
         let mut slots: SmallVec<[Slot; 8]> = self.inputs.iter().map(|operand| operand.slot).collect();
@@ -170,7 +201,7 @@ impl Job<'_> {
             return None;
         }
         let total = Total::new(spec.op, dtype, self.target);
-        let results = if last { self.out.slot } else { plan.temp(outs * segments * total.size()) };
+        let results = if last { self.out.slot } else { plan.temp(outs * totals * total.size()) };
         slots.push(results);
         let items = whole_groups(outs * segments, group(self.target));
         plan.launches.push(Launch {
@@ -180,16 +211,17 @@ impl Job<'_> {
             items: [items, 1, 1],
         });
         if !last {
-            self.join(plan, dtype, &outer_dims, results, outs, segments);
+            self.join(plan, dtype, &outer_dims, results, outs, totals);
         }
         Some(())
     }
 
     /// Joins `count` totals for each output, in as many launches as it takes.
     fn join(&self, plan: &mut Plan, dtype: DType, outer_dims: &[usize], from: Slot, outs: usize, count: usize) {
-        let segments = if count <= 512 { 1 } else { count.div_ceil(256) };
-        let split = Split { outs, span: count, segments, interleaved: false, by_output: false };
-        let last = segments == 1;
+        let (team, segments, interleaved) = Split::joining(count, self.target);
+        let split = Split { outs, span: count, segments, interleaved, by_output: false };
+        let totals = segments / team;
+        let last = totals == 1;
         let strides = if last { vec![self.out.strides.to_vec()] } else { Vec::new() };
         let offsets: &[usize] = if last { &[self.out.offset as usize] } else { &[] };
         let (slot, outer) = match route(outer_dims, &strides, offsets) {
@@ -202,11 +234,18 @@ impl Job<'_> {
         };
         let wide = outer.walk.is_wide() || outs.saturating_mul(count) > i32::MAX as usize / 2;
         let (outer, inner) = if wide { (outer.widened(), inner.widened()) } else { (outer, inner) };
-        let kernel =
-            ReduceKernel { op: self.spec.op, dtype, prologue: None, outer: outer.walk, inner: inner.walk, last };
+        let kernel = ReduceKernel {
+            op: self.spec.op,
+            dtype,
+            prologue: None,
+            outer: outer.walk,
+            inner: inner.walk,
+            last,
+            team: team as u8,
+        };
         let block = kernel.block(&split, &outer, &inner, self.spec.shape, &[], self.out.offset as usize);
         let total = Total::new(self.spec.op, dtype, self.target);
-        let results = if last { slot } else { plan.temp(outs * segments * total.size()) };
+        let results = if last { slot } else { plan.temp(outs * totals * total.size()) };
         plan.launches.push(Launch {
             kernel: Kernel::Reduce(kernel),
             params: block.finish(),
@@ -214,7 +253,7 @@ impl Job<'_> {
             items: [whole_groups(outs * segments, group(self.target)), 1, 1],
         });
         if !last {
-            self.join(plan, dtype, outer_dims, results, outs, segments);
+            self.join(plan, dtype, outer_dims, results, outs, totals);
         }
     }
 
@@ -333,11 +372,22 @@ impl ReduceKernel {
             text,
             ", GLOBAL {result} *RESTRICT out) {{
     const COUNT item = (COUNT)ITEM(0), outs = (COUNT)p.outs, segments = (COUNT)p.segments;
-    if (item >= outs * segments) return;
+"
+        );
+        text += match self.team {
+            1 => {
+                "    if (item >= outs * segments) return;
     const COUNT o = p.by_output ? item % outs : item / segments;
     const COUNT s = p.by_output ? item / outs : item % segments;
 "
-        );
+            }
+            // Items beyond the last one stay, because barriers are for all of a group.
+            _ => {
+                "    const i32 works = item < outs * segments;
+    const COUNT o = works ? item / segments : 0, s = item % segments;
+"
+            }
+        };
         let mut at: Vec<String> = (0..inputs).map(|number| format!("base{number}")).collect();
         if self.positions() {
             at.push("base_number".to_owned());
@@ -354,7 +404,8 @@ impl ReduceKernel {
     const COUNT end = (COUNT)p.length < (COUNT)p.span - j ? j + (COUNT)p.length : (COUNT)p.span;
 ";
         // The last segment of many may lie beyond the end.
-        text += "    if (j < (COUNT)p.span) {\n";
+        text +=
+            if self.team == 1 { "    if (j < (COUNT)p.span) {\n" } else { "    if (works && j < (COUNT)p.span) {\n" };
         match &self.prologue {
             Some(program) => text += &self.take_values(program, target),
             None => {
@@ -362,13 +413,36 @@ impl ReduceKernel {
             }
         }
         text += "    }\n";
+        if self.team > 1 {
+            text += &self.join_team(target);
+        }
         if self.last {
             text += "    out += p.out_offset;\n";
             let _ = writeln!(text, "    {}", store(total.out_dtype(), "out", "at_out", &total.result("total")));
-        } else {
+        } else if self.team == 1 {
             text += "    out[o * segments + s] = total;\n";
+        } else {
+            let _ = writeln!(text, "    out[o * (segments / {team}) + s / {team}] = total;", team = self.team);
         }
         text + "}\n"
+    }
+
+    /// Joins the totals of a team, pairwise; the first item of each goes on with the result.
+    fn join_team(&self, target: &Target) -> String {
+        let (team, group) = (self.team, group(target));
+        format!(
+            "    LOCAL Total totals_of_group[{group}];
+    const i32 place = (i32)LOCAL_ITEM(0), member = place % {team};
+    totals_of_group[place] = total;
+    BARRIER;
+    for (i32 width = {team} / 2; width > 0; width /= 2) {{
+        if (member < width) join(&totals_of_group[place], totals_of_group[place + width]);
+        BARRIER;
+    }}
+    if (!works || member != 0) return;
+    total = totals_of_group[place];
+"
+        )
     }
 
     /// The loop over a segment. On a processor several values are taken side by side, so that they fill a vector.

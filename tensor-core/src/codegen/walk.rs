@@ -115,6 +115,11 @@ impl Walk {
         [0, 2, 4, MAX_RANK].into_iter().map(move |rank| Self { rank: rank as u8, ..self })
     }
 
+    /// Whether every operand lies densely in order.
+    pub(super) fn is_dense(self) -> bool {
+        self.rank == 0
+    }
+
     /// A stand-in with this walk's form, to write the parameters' text by.
     pub(super) fn blank(self, operands: usize) -> Route {
         let rank = self.rank as usize;
