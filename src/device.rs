@@ -149,10 +149,13 @@ impl Device {
         Self::Reference(Reference)
     }
 
-    /// The NVIDIA GPU of this number.
+    /// The NVIDIA GPU of this number. Opening one again gives the same device.
+    ///
+    /// It takes NVIDIA's driver and NVRTC, CUDA's run-time compiler (`pip install nvidia-cuda-nvrtc`, or the CUDA toolkit);
+    /// matrices are multiplied by cuBLASLt where that is found.
     ///
     /// # Errors
-    /// If there is none, its driver is missing, or gradix was built without the feature `cuda`; the error says which.
+    /// If there is none, its driver or NVRTC is missing, or gradix was built without the feature `cuda`; the error says which.
     pub fn cuda(index: usize) -> Result<Self> {
         open!("cuda", "cuda", index, |index| backend_cuda::Cuda::open(index).map(Self::Cuda))
     }

@@ -112,6 +112,16 @@ impl Cuda {
     }
 }
 
+impl Default for Cuda {
+    /// The first device, which tensors are made on where nothing else is asked for.
+    ///
+    /// # Panics
+    /// If there is none, with [`open`](Self::open)'s reason. Call that first where it may be missing.
+    fn default() -> Self {
+        Self::open(0).unwrap_or_else(|why| panic!("{why}"))
+    }
+}
+
 impl PartialEq for Cuda {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self.0, other.0)
