@@ -286,7 +286,7 @@ std::vector<std::string> command(const Options &options) {
                                    // Thousands are loaded at a time: few segments each.
                                    "-Wl,-z,noseparate-code,-z,norelro,--build-id=none",
                                    options.fuses ? "-ffp-contract=fast" : "-ffp-contract=off"};
-    if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) words.insert(words.end(), {"-mavx2", "-mfma"});
+    if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) words.insert(words.end(), {"-mavx2", "-mfma", "-mf16c"});
     const char *sanitized = getenv("FAKE_CUDA_SANITIZE");
     if (sanitized && *sanitized && strcmp(sanitized, "0")) {
         for (std::string &word : words)
