@@ -94,8 +94,7 @@ Result new_allocation(size_t bytes, int device, bool pooled, Pointer *out) {
     a.pooled = pooled;
     const size_t room = up(bytes, ALIGN);
     if (under_asan()) {
-        a.map = aligned_alloc(ALIGN, bytes);
-        if (!a.map) return OUT_OF_MEMORY;
+        if (posix_memalign(&a.map, ALIGN, bytes)) return OUT_OF_MEMORY;
         a.map_size = bytes;
         a.base = reinterpret_cast<Pointer>(a.map);
     } else {

@@ -5,6 +5,7 @@ mod bench;
 mod conformance;
 mod fake_cuda;
 mod features;
+mod nvrtc;
 mod process;
 mod setup;
 mod table;
@@ -32,7 +33,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         args: "[--quick] [-p PACKAGE]... [--require NAMES]",
         about: "Run tidy, then all tests and examples, under every setting; one table at the end.\n\
                 --quick runs them once, with the default settings.\n\
-                --require opencl,oclgrind fails where these are missing, instead of saying so.",
+                --require opencl,oclgrind,fake-cuda,nvrtc fails where these are missing, instead of saying so.",
         run: test_all::main,
     },
     Command {
@@ -64,7 +65,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "setup",
         args: "[--dry-run] [--if-needed]",
-        about: "Install what the tests of the OpenCL backend need (Debian, Ubuntu), or say how.\n\
+        about: "Install what the tests of the GPU backends need: packages (Debian, Ubuntu), and NVIDIA's\n\
+                compiler from PyPI into target/nvrtc; or say how.\n\
                 --if-needed does it only if that backend is implemented.",
         run: setup::main,
     },

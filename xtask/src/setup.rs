@@ -1,16 +1,19 @@
-//! `cargo xtask setup`: what the tests of the OpenCL backend need beyond Rust and a linker.
+//! `cargo xtask setup`: what the tests of the GPU backends need beyond Rust and a linker.
 
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::backends::BACKENDS;
+use crate::nvrtc;
+use crate::workspace::Workspace;
 
 /// Debian's packages, and what each is for.
 const PACKAGES: &[(&str, &str)] = &[
     ("ocl-icd-libopencl1", "the OpenCL loader, libOpenCL.so.1"),
     ("pocl-opencl-icd", "PoCL, an OpenCL runtime for CPUs"),
     ("oclgrind", "an OpenCL runtime that finds races and accesses out of bounds"),
+    ("g++", "the compiler behind the fake CUDA driver"),
 ];
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,6 +48,32 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
         );
         return Ok(true);
     }
+    let packages = install_packages(&options)?;
+    // Both are tried, whatever becomes of the other.
+    Ok(set_up_nvrtc(&options)? && packages)
+}
+
+/// NVIDIA's compiler, into `target/`; `true` if it is there or cannot be had for this kind of machine.
+fn set_up_nvrtc(options: &Options) -> Result<bool, String> {
+    let ws = Workspace::load()?;
+    if !nvrtc::is_possible() {
+        println!("NVRTC: not for this machine; the kernels' check by NVIDIA's compiler is left out.");
+        return Ok(true);
+    }
+    if options.dry_run {
+        let there = nvrtc::folder(&ws).is_some();
+        println!("NVRTC: {}", if there { "installed" } else { "would be downloaded into target/nvrtc" });
+        return Ok(there);
+    }
+    if let Err(why) = nvrtc::set_up(&ws) {
+        println!("NVRTC: {why}");
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Debian's packages; `true` if none is missing in the end.
+fn install_packages(options: &Options) -> Result<bool, String> {
     if !is_debian(&std::fs::read_to_string("/etc/os-release").unwrap_or_default()) || !runs("apt-get", &["--version"]) {
         print!("{}", instructions());
         return Ok(false);

@@ -1,6 +1,7 @@
 //! `cargo xtask test-all`: every test and every example, under every setting, and one table at the end.
 
 mod build;
+mod cuda;
 mod libtest;
 mod plan;
 mod report;
@@ -67,7 +68,7 @@ impl Options {
                     options.packages.push(args.next().ok_or("-p needs the name of a package")?.clone());
                 }
                 "--require" => {
-                    let names = args.next().ok_or("--require needs names, such as opencl,oclgrind")?;
+                    let names = args.next().ok_or("--require needs names, such as opencl,oclgrind,fake-cuda,nvrtc")?;
                     options.required.extend(names.split(',').map(str::to_owned));
                 }
                 other => {
@@ -155,6 +156,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
             run_documentation(&ws, &options, &mut report)?;
         }
     }
+    cuda::run(&ws, &built.programs, options.quick, &mut report);
     Ok(report.print(&ws, start.elapsed()))
 }
 
@@ -162,6 +164,9 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
 fn probe(name: &str) -> Result<Probe, String> {
     if name == "oclgrind" {
         return Ok(probe_oclgrind());
+    }
+    if let Some(probe) = cuda::probe(name)? {
+        return Ok(probe);
     }
     let backend = BACKENDS.iter().find(|backend| backend.name.eq_ignore_ascii_case(name));
     backend.map(|backend| (backend.probe)()).ok_or_else(|| format!("there is no backend or tool `{name}` to require"))
@@ -171,7 +176,8 @@ fn probe(name: &str) -> Result<Probe, String> {
 fn present() -> &'static str {
     static FOUND: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     FOUND.get_or_init(|| {
-        let names = ["opencl", "oclgrind"].into_iter().filter(|name| probe(name).is_ok_and(|probe| probe.is_ok()));
+        let names =
+            ["opencl", "oclgrind", "cuda"].into_iter().filter(|name| probe(name).is_ok_and(|probe| probe.is_ok()));
         names.collect::<Vec<_>>().join(",")
     })
 }
@@ -181,36 +187,47 @@ fn run_program(ws: &Workspace, run: &Run, program: &Program, (i, n): (usize, usi
     let width = n.to_string().len();
     print!("[{i:>width$}/{n}] {} {} {} … ", program.package, program.kind.name(), program.target);
     flush();
-    let package = ws.package(&program.package);
-    let package_dir = package.map_or(ws.root.as_path(), |p| &p.dir);
-    let mut command = Command::new(&program.path);
-    clear_settings(&mut command);
-    // As cargo has it: tests start in their package's folder, examples in the folder where the user stands.
-    command.current_dir(if program.kind == Kind::Example { &ws.root } else { package_dir });
-    command.env("CARGO_MANIFEST_DIR", package_dir).env("CARGO_PKG_NAME", &program.package);
+    let mut command = program_command(ws, program);
     command.envs(run.variable);
     command.env("GRADIX_REQUIRE", present());
+    run_command(&mut command, &program.package, program.kind, &program.target, run.name, report);
+}
+
+/// The command that starts a test program or example as cargo would: tests in their package's folder, examples in the folder
+/// where the user stands.
+fn program_command(ws: &Workspace, program: &Program) -> Command {
+    let package_dir = ws.package(&program.package).map_or(ws.root.as_path(), |p| &p.dir);
+    let mut command = Command::new(&program.path);
+    clear_settings(&mut command);
+    command.current_dir(if program.kind == Kind::Example { &ws.root } else { package_dir });
+    command.env("CARGO_MANIFEST_DIR", package_dir).env("CARGO_PKG_NAME", &program.package);
+    command
+}
+
+/// Runs a command to its end, says what came of it, and notes it.
+fn run_command(command: &mut Command, package: &str, kind: Kind, target: &str, run: &'static str, report: &mut Report) {
+    flush();
     let started = Instant::now();
-    let (summary, time, trouble) = match process::run(&mut command, LIMIT, &mut |_| {}) {
+    let (summary, time, trouble) = match process::run(command, LIMIT, &mut |_| {}) {
         Ok(outcome) => {
-            let summary = if program.kind == Kind::Example {
-                Summary::of_one(outcome.success(), &program.target)
+            let summary = if kind == Kind::Example {
+                Summary::of_one(outcome.success(), target)
             } else {
-                Summary::of_program(&outcome.output, outcome.success(), &program.target)
+                Summary::of_program(&outcome.output, outcome.success(), target)
             };
             let trouble = (summary.failed > 0).then(|| format!("{}{}", outcome.output, outcome.ending()));
             (summary, outcome.time, trouble)
         }
         Err(error) => {
-            let trouble = format!("cannot start {}: {error}", program.path.display());
-            (Summary::of_one(false, &program.target), started.elapsed(), Some(trouble))
+            let trouble = format!("cannot start {}: {error}", command.get_program().display());
+            (Summary::of_one(false, target), started.elapsed(), Some(trouble))
         }
     };
     println!("{}", report::in_short(&summary, time));
     if let Some(trouble) = trouble {
         print_trouble(&trouble);
     }
-    report.add(Record { package: program.package.clone(), kind: program.kind, run: run.name, summary, time });
+    report.add(Record { package: package.to_owned(), kind, run, summary, time });
 }
 
 /// Runs the documentation's examples. rustdoc builds and runs them itself, package after package.
@@ -332,6 +349,7 @@ mod tests {
     fn what_can_be_required_is_known() {
         assert!(probe("cpu").unwrap().is_ok());
         assert!(probe("opencl").is_ok() && probe("oclgrind").is_ok());
+        assert!(probe("fake-cuda").is_ok() && probe("nvrtc").is_ok());
         assert!(probe("abacus").unwrap_err().contains("`abacus`"));
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Report {
     records: Vec<Record>,
     /// Runs that this machine cannot do, and why.
     skipped: Vec<(&'static str, &'static str)>,
+    /// More rows for the table of backends: name, whether it ran, how or why not.
+    rows: Vec<Vec<String>>,
 }
 
 /// Counts over several programs.
@@ -64,6 +66,11 @@ impl Report {
     /// Notes a run that this machine cannot do.
     pub(crate) fn skip(&mut self, run: &'static str, why: &'static str) {
         self.skipped.push((run, why));
+    }
+
+    /// Adds a row to the table of backends.
+    pub(crate) fn add_row(&mut self, row: Vec<String>) {
+        self.rows.push(row);
     }
 
     /// Prints everything, the plain closing line last; `true` if nothing failed.
@@ -155,6 +162,7 @@ impl Report {
                 hints.push_str(&format!("to get what {} needs: {}\n", backend.name, missing.how));
             }
         }
+        rows.extend(self.rows.iter().cloned());
         let header = [("backend", Align::Left), ("ran", Align::Left), ("how, or why not", Align::Left)];
         render(&header, &rows) + &hints
     }
@@ -228,7 +236,7 @@ mod tests {
     }
 
     fn report(records: Vec<Record>) -> Report {
-        Report { records, skipped: Vec::new() }
+        Report { records, skipped: Vec::new(), rows: Vec::new() }
     }
 
     #[test]

@@ -1,0 +1,212 @@
+//! The tests of the CUDA backend where no GPU is: over the fake driver, and its kernels through NVIDIA's compiler.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::build::Program;
+use super::libtest::Summary;
+use super::report::{Record, Report};
+use super::{Kind, program_command, run_command};
+use crate::backends::{Missing, Probe};
+use crate::workspace::Workspace;
+use crate::{fake_cuda, nvrtc};
+
+/// The package whose tests run over the fake.
+const PACKAGE: &str = "gradix-backend-cuda";
+
+/// One way to run tests over the fake driver.
+struct FakeRun {
+    name: &'static str,
+    /// Which test programs; none named means all.
+    targets: &'static [&'static str],
+    variables: &'static [(&'static str, &'static str)],
+    /// Which cases, if not all: the program runs once for each of these.
+    filters: &'static [&'static str],
+    sanitized: bool,
+}
+
+/// Every run, the plain one first. Under the sanitizers everything is compiled again and slower, so a part has to do: of
+/// every kind of kernel that walks memory, small shapes.
+const RUNS: [FakeRun; 4] = [
+    FakeRun { name: "CUDA fake", targets: &[], variables: &[], filters: &[""], sanitized: false },
+    FakeRun {
+        name: "CUDA fake, descending, late",
+        targets: &["conformance"],
+        variables: &[("FAKE_CUDA_ORDER", "descending"), ("FAKE_CUDA_ASYNC", "1")],
+        filters: &[""],
+        sanitized: false,
+    },
+    FakeRun {
+        name: "CUDA fake, random, direct",
+        targets: &["conformance", "faults"],
+        variables: &[("FAKE_CUDA_ORDER", "random"), ("GRADIX_CUDA_ALLOC", "direct")],
+        filters: &[""],
+        sanitized: false,
+    },
+    FakeRun {
+        name: "CUDA fake, sanitized",
+        targets: &["conformance"],
+        variables: &[("GRADIX_CUDA_ALLOC", "direct"), ("FAKE_CUDA_SANITIZE", "1")],
+        filters: &SANITIZED,
+        sanitized: true,
+    },
+];
+
+/// The cases that run under the sanitizers.
+const SANITIZED: [&str; 9] = [
+    "pointwise/add/f32",
+    "pointwise/where/f16",
+    "reduce/sum/f32",
+    "reduce/argmax/i64",
+    "scan/cumsum/f32",
+    "matmul/matmul/f32",
+    "index/gather",
+    "index/scatter_add",
+    "sort/sort/f32",
+];
+
+/// Looks for what the runs of this file need, by the names that can be required.
+pub(super) fn probe(name: &str) -> Result<Option<Probe>, String> {
+    let how = "`cargo xtask setup`".to_owned();
+    let missing = |what: String| Missing { what, how };
+    match name {
+        "fake-cuda" => Ok(Some(fake_cuda::available().map(|()| "g++".to_owned()).map_err(missing))),
+        "nvrtc" => {
+            let folder = nvrtc::folder(&Workspace::load()?);
+            let none = || missing("no NVRTC in target/nvrtc".to_owned());
+            Ok(Some(folder.map(|dir| dir.display().to_string()).ok_or_else(none)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Runs everything that this machine can; what it cannot is a row that says why.
+pub(super) fn run(ws: &Workspace, programs: &[Program], quick: bool, report: &mut Report) {
+    let programs: Vec<&Program> = programs.iter().filter(|p| concerns(p)).collect();
+    if programs.is_empty() {
+        return;
+    }
+    let fake = run_fake(ws, &programs, quick, report);
+    if let (Err(why), Ok(())) = (&fake, fake_cuda::available()) {
+        // This machine has all that it takes, so something is broken.
+        let summary = Summary::of_one(false, why);
+        let time = std::time::Duration::ZERO;
+        report.add(Record { package: PACKAGE.to_owned(), kind: Kind::Build, run: "CUDA fake", summary, time });
+    }
+    let compiled = run_nvrtc(ws, &programs, report);
+    for (name, what) in [("CUDA (fake driver)", fake), ("CUDA (kernels through NVRTC)", compiled)] {
+        let (ran, why) = match what {
+            Ok(how) => ("yes", how),
+            Err(why) => ("no", why),
+        };
+        report.add_row(vec![name.to_owned(), ran.to_owned(), why]);
+    }
+}
+
+/// Tests of the backend itself, and those of other packages that say that they are for CUDA.
+fn concerns(program: &Program) -> bool {
+    let is_test = matches!(program.kind, Kind::Unit | Kind::Integration);
+    is_test && (program.package == PACKAGE || program.target.contains("cuda"))
+}
+
+fn run_fake(ws: &Workspace, programs: &[&Program], quick: bool, report: &mut Report) -> Result<String, String> {
+    let fake = fake_cuda::build(ws)?;
+    println!("\n== run: CUDA fake (the driver, NVRTC and cuBLASLt are stand-ins: this is no GPU)");
+    print!("[smoke] the fake driver itself … ");
+    run_command(&mut Command::new(fake.smoke()), PACKAGE, Kind::Integration, "smoke", "CUDA fake", report);
+    let mut names = Vec::new();
+    for run in RUNS.iter().filter(|run| !quick || run.variables.is_empty()) {
+        let preload = if run.sanitized { sanitizer()? } else { String::new() };
+        println!("-- {}", run.name);
+        for program in programs.iter().filter(|p| run.takes(p)) {
+            for filter in run.filters {
+                let mut command = program_command(ws, program);
+                run.fill(&mut command, &fake.lib());
+                if run.sanitized {
+                    command.env("LD_PRELOAD", &preload);
+                }
+                if !filter.is_empty() {
+                    command.arg(filter);
+                }
+                print!("{} {} {filter} … ", program.package, program.target);
+                run_command(&mut command, &program.package, program.kind, &program.target, run.name, report);
+            }
+        }
+        names.push(run.name);
+    }
+    Ok(format!("kernels compiled by g++ and run on this CPU; runs: {}", names.join("; ")))
+}
+
+impl FakeRun {
+    fn takes(&self, program: &Program) -> bool {
+        // The check by the real NVRTC has a run of its own.
+        program.target != "kernels" && (self.targets.is_empty() || self.targets.contains(&program.target.as_str()))
+    }
+
+    fn fill(&self, command: &mut Command, lib: &Path) {
+        command.env("LD_LIBRARY_PATH", lib).env("GRADIX_REQUIRE", "cuda").env("GRADIX_REQUIRE_CUDA", "1");
+        command.env("GRADIX_REQUIRE_FAKE_CUDA", "1").env("GRADIX_DENY_FALLBACK", "1");
+        // The user's cache must not get, nor give, what is no machine code.
+        command.env("GRADIX_CUDA_CACHE", "");
+        if self.sanitized {
+            // What the program under test keeps until its end is not the matter here.
+            command.env("ASAN_OPTIONS", "detect_leaks=0").env("UBSAN_OPTIONS", "print_stacktrace=1");
+        }
+        command.envs(self.variables.iter().copied());
+    }
+}
+
+/// The run-time library of the address sanitizer, which has to be loaded before everything else.
+fn sanitizer() -> Result<String, String> {
+    let output = Command::new("g++").arg("-print-file-name=libasan.so").output().map_err(|e| format!("no g++: {e}"))?;
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if Path::new(&path).is_absolute() { Ok(path) } else { Err("g++ comes without the address sanitizer".to_owned()) }
+}
+
+fn run_nvrtc(ws: &Workspace, programs: &[&Program], report: &mut Report) -> Result<String, String> {
+    let dir = nvrtc::folder(ws).ok_or("NVRTC is not set up: `cargo xtask setup` downloads it into target/nvrtc")?;
+    let program =
+        programs.iter().find(|p| p.target == "kernels").ok_or("the test `kernels` is not in this selection")?;
+    println!("\n== run: NVRTC ({})", dir.display());
+    let mut command = program_command(ws, program);
+    command.env("LD_LIBRARY_PATH", &dir).env("GRADIX_REQUIRE_NVRTC", "1");
+    command.env("GRADIX_NVRTC_ARCHS", nvrtc::ARCHITECTURES);
+    print!("{} kernels … ", program.package);
+    run_command(&mut command, &program.package, program.kind, "kernels", "NVRTC", report);
+    Ok(format!("for compute capabilities {}, failing on spills", nvrtc::ARCHITECTURES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(package: &str, target: &str, kind: Kind) -> Program {
+        Program { package: package.to_owned(), kind, target: target.to_owned(), path: "/p".into() }
+    }
+
+    #[test]
+    fn what_is_for_cuda_runs() {
+        assert!(concerns(&program(PACKAGE, "faults", Kind::Integration)));
+        assert!(concerns(&program("gradix-autograd", "suite_cuda", Kind::Integration)));
+        assert!(!concerns(&program("gradix-autograd", "gradients", Kind::Integration)));
+        assert!(!concerns(&program(PACKAGE, "tool", Kind::Example)));
+    }
+
+    #[test]
+    fn the_compilers_check_does_not_run_over_the_fake() {
+        let kernels = program(PACKAGE, "kernels", Kind::Integration);
+        assert!(RUNS.iter().all(|run| !run.takes(&kernels)));
+        let faults = program(PACKAGE, "faults", Kind::Integration);
+        assert!(RUNS[0].takes(&faults) && !RUNS[1].takes(&faults));
+    }
+
+    #[test]
+    fn runs_keep_away_from_the_users_cache() {
+        for run in &RUNS {
+            let mut command = Command::new("x");
+            run.fill(&mut command, Path::new("/lib"));
+            let value = command.get_envs().find(|(name, _)| *name == "GRADIX_CUDA_CACHE").and_then(|(_, value)| value);
+            assert_eq!(value, Some("".as_ref()), "{}", run.name);
+        }
+    }
+}
