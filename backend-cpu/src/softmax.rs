@@ -184,7 +184,7 @@ fn lines<T: Float>(
             // SAFETY: as above; `spare` has as many values.
             unsafe {
                 if T::IS_WIDE && streamed {
-                    moves::stream(to.cast(), spare.as_ptr().cast(), size_of_val(spare));
+                    moves::stream(level, to.cast(), spare.as_ptr().cast(), size_of_val(spare));
                 } else {
                     T::narrow_to(level, spare, to, steps[1]);
                 }

@@ -1,8 +1,8 @@
 //! What the machine can do, measured: the time that memory traffic or arithmetic takes at least.
 
+use crate::{cpu_seconds, seconds};
 use backend_cpu::{Buffer, Cpu};
 use std::hint::black_box;
-use std::time::Instant;
 use tensor_core::Backend;
 
 /// What a case has to do, whoever does it.
@@ -66,9 +66,10 @@ impl Machine {
             let target = if targets.is_empty() { None } else { Some(targets.remove(0)) };
             parts.push((sources.get(number).copied().unwrap_or(&[]), target));
         }
-        let start = Instant::now();
+        let now = if threads == 1 { cpu_seconds } else { seconds };
+        let start = now();
         all(parts, |(source, target)| stream(source, target.unwrap_or(&mut [])));
-        start.elapsed().as_secs_f64()
+        now() - start
     }
 }
 
@@ -128,10 +129,11 @@ fn copy(from: &[u64], to: &mut [u64]) {
 fn fma_rate(threads: usize) -> Option<f64> {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") {
-        let start = Instant::now();
+        let now = if threads == 1 { cpu_seconds } else { seconds };
+        let start = now();
         // SAFETY: the processor has the instructions.
         all((0..threads).collect(), |_| unsafe { x86::multiply_add() });
-        return Some((threads * FMAS * 16 * 2) as f64 / start.elapsed().as_secs_f64());
+        return Some((threads * FMAS * 16 * 2) as f64 / (now() - start));
     }
     let _ = (threads, FMAS);
     None

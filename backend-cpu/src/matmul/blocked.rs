@@ -81,7 +81,9 @@ impl Plan {
         // A b of few rows of tiles is not read often enough to be packed. One whose rows lie a multiple of a page apart
         // would fill few sets of the cache.
         let b_in_rows = work.b.is_factors && work.b.column_step == 1;
-        let direct = [small && by_columns, b_in_rows && (small || m <= 2 * rows)];
+        // An a that meets one sliver of b only is read once, however it lies.
+        let a_once = work.a.is_factors && n <= width;
+        let direct = [by_columns && (small || a_once), b_in_rows && (small || m <= 2 * rows)];
         let packed = match (by_columns, direct) {
             (true, [true, _]) | (false, [_, true]) => 0,
             (true, _) => m.next_multiple_of(rows) * k,

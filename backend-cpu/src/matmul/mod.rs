@@ -171,8 +171,8 @@ fn products<T: Operand>(
 ) -> Option<()> {
     let one = |[at_a, at_b, at_out]: [isize; 3], threads: usize| {
         let mut work = Product {
-            a: Matrix::new(a.at(at_a), a_steps),
-            b: Matrix::new(b.at(at_b), b_steps),
+            a: Matrix::new(level, a.at(at_a), a_steps),
+            b: Matrix::new(level, b.at(at_b), b_steps),
             out: Target::from_ptr(out.at(at_out).cast::<T::Factor>()),
             m,
             n,

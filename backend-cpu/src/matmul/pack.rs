@@ -4,7 +4,9 @@
 use super::Operand;
 use super::vector::Factor;
 use crate::Buffer;
+use crate::pointwise::moves::{gather_panel, prefetch};
 use crate::strided::{Source, Target};
+use crate::vecmath::Level;
 use std::ops::Range;
 
 /// Memory for packed factors, from the pool.
@@ -36,6 +38,7 @@ pub(super) struct Matrix<F> {
     /// Whether the elements are factors.
     pub(super) is_factors: bool,
     pack: Pack<F>,
+    level: Level,
 }
 
 /// See [`Lines::pack`].
@@ -49,11 +52,17 @@ pub(super) struct Lines<F> {
     along: isize,
     is_factors: bool,
     pack: Pack<F>,
+    level: Level,
 }
 
 impl<F: Factor> Matrix<F> {
-    pub(super) fn new<T: Operand<Factor = F>>(first: *const T, [row_step, column_step]: [isize; 2]) -> Self {
-        Self { first: Source::from_ptr(first.cast()), row_step, column_step, is_factors: T::IS_FACTOR, pack: pack::<T> }
+    pub(super) fn new<T: Operand<Factor = F>>(
+        level: Level,
+        first: *const T,
+        [row_step, column_step]: [isize; 2],
+    ) -> Self {
+        let first = Source::from_ptr(first.cast());
+        Self { first, row_step, column_step, is_factors: T::IS_FACTOR, pack: pack::<T>, level }
     }
 
     pub(super) fn rows(&self) -> Lines<F> {
@@ -63,6 +72,7 @@ impl<F: Factor> Matrix<F> {
             along: self.column_step,
             is_factors: self.is_factors,
             pack: self.pack,
+            level: self.level,
         }
     }
 
@@ -73,6 +83,7 @@ impl<F: Factor> Matrix<F> {
             along: self.row_step,
             is_factors: self.is_factors,
             pack: self.pack,
+            level: self.level,
         }
     }
 
@@ -113,11 +124,17 @@ impl<F: Factor> Lines<F> {
         apart: usize,
     ) {
         let step = if self.next == 1 { BLOCK } else { depths.len().max(1) };
+        let ahead = if self.next == 1 && self.is_factors { BLOCK.div_ceil(range.len().div_ceil(width)) } else { 0 };
         for start in depths.clone().step_by(step) {
             let part = start..depths.end.min(start + step);
             for (number, line) in range.clone().step_by(width).enumerate() {
                 let count = width.min(range.end - line);
                 let to = to.wrapping_add(number * apart + (start - depths.start) * width);
+                // A few of the next steps' rows come from memory while this sliver is packed.
+                let next = part.end + number * ahead;
+                for depth in next..(next + ahead).min(depths.end).min(part.end + step) {
+                    prefetch(self.at(range.start, depth), range.len());
+                }
                 // SAFETY: the caller's promise.
                 unsafe { self.pack(line, count, part.clone(), to, width) };
             }
@@ -170,6 +187,14 @@ unsafe fn pack<T: Operand>(
             for (to, from) in to.iter_mut().zip(from) {
                 *to = from.to_factor();
             }
+        }
+    } else if lines.along == 1 && T::IS_FACTOR && count > 1 {
+        let from = at(0, depths.start).cast();
+        // SAFETY: neighbours along `count` lines, `lines.next` apart; nobody writes the operand meanwhile. The elements are
+        // factors, and there is room for `width` at each depth.
+        unsafe {
+            let sides = (depths.len(), count);
+            gather_panel(lines.level, size_of::<T>(), to.as_mut_ptr().cast(), width, from, (1, lines.next), sides);
         }
     } else if lines.along == 1 {
         // Each line's piece is read at once and turned round where it is still in registers.

@@ -72,7 +72,7 @@ impl Copy<'_> {
             // memory with the input.
             unsafe {
                 if self.streamed {
-                    stream(target, source, bytes);
+                    stream(self.level, target, source, bytes);
                 } else {
                     target.copy_from_nonoverlapping(source, bytes);
                 }
@@ -127,7 +127,12 @@ impl Copy<'_> {
                     let spare = scratch.as_mut_ptr().cast::<u8>();
                     gather_panel(self.level, size, spare, self.columns, from, (1, along), (rows, columns));
                     for row in 0..rows {
-                        stream(to.add(row * pitch * size), spare.add(row * self.columns * size), columns * size);
+                        stream(
+                            self.level,
+                            to.add(row * pitch * size),
+                            spare.add(row * self.columns * size),
+                            columns * size,
+                        );
                     }
                 } else {
                     gather_panel(self.level, size, to, pitch, from, (1, along), (rows, columns));

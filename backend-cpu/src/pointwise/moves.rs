@@ -99,33 +99,73 @@ pub(crate) const STREAMS: bool = cfg!(target_arch = "x86_64");
 ///
 /// # Safety
 /// `dst` is valid for writing and `src` for reading `bytes` bytes; they do not overlap.
-pub(crate) unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
+pub(crate) unsafe fn stream(level: Level, dst: *mut u8, src: *const u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
         const LINE: usize = 64;
         // Only whole lines are worth it; what lies before and behind them goes the ordinary way.
         let before = dst.align_offset(LINE).min(bytes);
-        let lines = (bytes - before) / LINE;
+        let done = before + (bytes - before) / LINE * LINE;
         // SAFETY: all parts lie within the caller's ranges, and the streamed one begins at a multiple of 64.
         unsafe {
             dst.copy_from_nonoverlapping(src, before);
-            let (dst, src) = (dst.add(before), src.add(before));
-            for line in 0..lines {
-                let (to, from) = (dst.add(line * LINE).cast::<__m128i>(), src.add(line * LINE).cast::<__m128i>());
-                let words = [0, 1, 2, 3].map(|word| _mm_loadu_si128(from.add(word)));
-                for (word, value) in words.into_iter().enumerate() {
-                    _mm_stream_si128(to.add(word), value);
-                }
-            }
-            let done = lines * LINE;
-            dst.add(done).copy_from_nonoverlapping(src.add(done), bytes - before - done);
+            level.run(Lines { dst: dst.add(before), src: src.add(before), count: (done - before) / LINE });
+            dst.add(done).copy_from_nonoverlapping(src.add(done), bytes - done);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
     // SAFETY: the caller's promise.
     unsafe {
+        let _ = level;
         dst.copy_from_nonoverlapping(src, bytes);
+    }
+}
+
+/// [`stream`] for whole lines of 64 bytes, at a multiple of 64 in the target.
+#[cfg(target_arch = "x86_64")]
+struct Lines {
+    dst: *mut u8,
+    src: *const u8,
+    count: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Task for Lines {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        let Self { dst, src, count } = self;
+        if I::VECTOR_BYTES == 64 {
+            // SAFETY: `stream` promised the lines, and instruction sets of such vectors have AVX-512.
+            return unsafe { stream_wide(dst, src, count) };
+        }
+        for line in 0..count {
+            // SAFETY: as above; the instructions are part of every x86-64 processor.
+            unsafe {
+                let (to, from) = (dst.add(line * 64).cast::<__m128i>(), src.add(line * 64).cast::<__m128i>());
+                let words = [0, 1, 2, 3].map(|word| _mm_loadu_si128(from.add(word)));
+                for (word, value) in words.into_iter().enumerate() {
+                    _mm_stream_si128(to.add(word), value);
+                }
+            }
+        }
+    }
+}
+
+/// [`Lines`] with one instruction a line, so that none waits for its other parts.
+///
+/// # Safety
+/// As for [`stream`], with `count` lines and a target at a multiple of 64.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn stream_wide(dst: *mut u8, src: *const u8, count: usize) {
+    use std::arch::x86_64::{_mm512_loadu_si512, _mm512_stream_si512};
+    for line in 0..count {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_stream_si512(dst.add(64 * line).cast(), _mm512_loadu_si512(src.add(64 * line).cast())) };
     }
 }
 
@@ -412,13 +452,15 @@ mod tests {
     #[test]
     fn streams_copy_whatever_the_alignment() {
         let src: Vec<u8> = (0..1000).map(|number| (number % 251) as u8).collect();
-        for (to, from, bytes) in [(0, 0, 1000), (1, 3, 700), (63, 1, 64), (5, 9, 0), (7, 7, 30), (60, 2, 260)] {
-            let mut dst = vec![0u8; 1100];
-            // SAFETY: both ranges lie within their vectors.
-            unsafe { stream(dst.as_mut_ptr().add(to), src.as_ptr().add(from), bytes) };
-            end_streams();
-            assert_eq!(dst[to..to + bytes], src[from..from + bytes]);
-            assert!(dst[..to].iter().chain(&dst[to + bytes..]).all(|&byte| byte == 0), "{to} {from} {bytes}");
+        for &level in Level::available() {
+            for (to, from, bytes) in [(0, 0, 1000), (1, 3, 700), (63, 1, 64), (5, 9, 0), (7, 7, 30), (60, 2, 260)] {
+                let mut dst = vec![0u8; 1100];
+                // SAFETY: both ranges lie within their vectors.
+                unsafe { stream(level, dst.as_mut_ptr().add(to), src.as_ptr().add(from), bytes) };
+                end_streams();
+                assert_eq!(dst[to..to + bytes], src[from..from + bytes]);
+                assert!(dst[..to].iter().chain(&dst[to + bytes..]).all(|&byte| byte == 0), "{to} {from} {bytes}");
+            }
         }
     }
 

@@ -35,6 +35,10 @@ const AHEAD_BYTES: usize = 1 << 20;
 /// From how many steps on.
 const AHEAD_STEPS: usize = 3;
 
+/// The most elements of a tile of few steps that is written past the caches: as many as can be on their way while the next
+/// tile is computed.
+const STREAMED_TILE: usize = 512;
+
 /// See [`Backend::pointwise`].
 pub(crate) fn pointwise(
     level: Level,
@@ -61,13 +65,21 @@ fn planned(
 ) -> Result<()> {
     let mut tensors: SmallVec<[Tensor<'_>; 4]> = SmallVec::new();
     for out in outputs.iter_mut() {
-        tensors.push(Tensor { memory: out.buffer.as_mut_ptr(), layout: out.layout, size: out.dtype.size() });
+        tensors.push(Tensor {
+            bytes: out.buffer.size(),
+            memory: out.buffer.as_mut_ptr(),
+            layout: out.layout,
+            size: out.dtype.size(),
+        });
     }
     for input in inputs {
         tensors.push(match input {
-            Input::View(view) => {
-                Tensor { memory: view.buffer.as_ptr().cast_mut(), layout: view.layout, size: view.dtype.size() }
-            }
+            Input::View(view) => Tensor {
+                memory: view.buffer.as_ptr().cast_mut(),
+                bytes: view.buffer.size(),
+                layout: view.layout,
+                size: view.dtype.size(),
+            },
             Input::Output(number) => tensors[*number],
         });
     }
@@ -229,7 +241,10 @@ impl<'a> Job<'a> {
             let rows = if access == Access::Panel { self.panel_rows } else { 1 };
             bytes += if access == Access::None { 0 } else { operand.size * rows };
         }
-        let most = (TILE_BYTES / bytes.max(1)).clamp(MIN_TILE, MAX_TILE) & !63;
+        let mut most = (TILE_BYTES / bytes.max(1)).clamp(MIN_TILE, MAX_TILE) & !63;
+        if !self.is_long && self.access.iter().any(|&(access, _)| access == Access::Stream) {
+            most = most.min(STREAMED_TILE);
+        }
         // All tiles of a row are about equally long.
         let tiles = row.div_ceil(most);
         self.tile = if tiles == 1 {
@@ -450,7 +465,7 @@ impl<'a> Worker<'a> {
                 match access {
                     Access::Direct => {
                         self.lanes[lane].at = at();
-                        if lane >= job.outputs && job.is_long && operand.size * job.walk.len >= AHEAD_BYTES {
+                        if lane >= job.outputs && job.is_long && operand.memory >= AHEAD_BYTES {
                             // Most tiles are followed by what lies behind them.
                             let bytes = count * operand.size;
                             self.ahead.push((self.lanes[lane].at.cast_const().wrapping_add(bytes), bytes));
@@ -487,7 +502,7 @@ impl<'a> Worker<'a> {
                     // and the lane holds a tile of them.
                     unsafe {
                         if access == Access::Stream {
-                            stream(dst, src, count * operand.size);
+                            stream(job.level, dst, src, count * operand.size);
                         } else {
                             scatter(operand.size, dst, operand.strides[outer], src, count);
                         }

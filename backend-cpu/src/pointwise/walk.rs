@@ -14,6 +14,8 @@ pub(crate) struct Operand {
     pub(crate) base: *mut u8,
     /// Bytes of an element.
     pub(crate) size: usize,
+    /// Bytes of the buffer that it lies in.
+    pub(crate) memory: usize,
     /// Steps along the walk's axes, in elements.
     pub(crate) strides: Dims<isize>,
 }
@@ -23,6 +25,8 @@ pub(crate) struct Operand {
 pub(crate) struct Tensor<'a> {
     /// The buffer's first byte.
     pub(crate) memory: *mut u8,
+    /// The buffer's size.
+    pub(crate) bytes: usize,
     /// Where the elements lie in it.
     pub(crate) layout: &'a Layout,
     /// Bytes of an element.
@@ -65,11 +69,11 @@ impl Walk {
         let count = tensors.len() + usize::from(numbered);
         let mut walk = Self { dims: Dims::new(), operands: SmallVec::new(), len, linear: false };
         for number in 0..count {
-            let (base, size) = match tensors.get(number) {
-                Some(tensor) => (first_element(tensor), tensor.size),
-                None => (std::ptr::null_mut(), 0),
+            let (base, size, memory) = match tensors.get(number) {
+                Some(tensor) => (first_element(tensor), tensor.size, tensor.bytes),
+                None => (std::ptr::null_mut(), 0, 0),
             };
-            walk.operands.push(Operand { base, size, strides: Dims::new() });
+            walk.operands.push(Operand { base, size, memory, strides: Dims::new() });
         }
         for &axis in &axes {
             let dense = !walk.dims.is_empty()
@@ -98,10 +102,10 @@ impl Walk {
         for tensor in tensors {
             let step = isize::from(tensor.layout.is_contiguous());
             let strides = Dims::from_slice(&[step]);
-            operands.push(Operand { base: first_element(tensor), size: tensor.size, strides });
+            operands.push(Operand { base: first_element(tensor), size: tensor.size, memory: tensor.bytes, strides });
         }
         if numbered {
-            operands.push(Operand { base: std::ptr::null_mut(), size: 0, strides: Dims::from_slice(&[1]) });
+            operands.push(Operand { base: std::ptr::null_mut(), size: 0, memory: 0, strides: Dims::from_slice(&[1]) });
         }
         Self { dims: Dims::from_slice(&[len]), operands, len, linear: false }
     }
@@ -212,7 +216,7 @@ mod tests {
     use super::*;
 
     fn tensor(layout: &Layout) -> Tensor<'_> {
-        Tensor { memory: std::ptr::null_mut(), layout, size: 4 }
+        Tensor { memory: std::ptr::null_mut(), bytes: 0, layout, size: 4 }
     }
 
     fn layout(dims: &[usize]) -> Layout {
