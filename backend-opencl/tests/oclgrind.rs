@@ -1,7 +1,7 @@
 //! Every kernel of the conformance kit, on small tensors, under Oclgrind: it interprets kernels and sees each access out of
 //! bounds, each race and each barrier that not all work-items reach. None is accepted.
 //!
-//! Oclgrind is a runtime of its own, so this program runs itself once more for each dtype, with Oclgrind as the only runtime.
+//! Oclgrind is a runtime of its own, so this program runs itself once more for each of some dtypes, with Oclgrind as the only runtime.
 
 use backend_opencl::OpenCl;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -21,6 +21,10 @@ const PLACES: [&str; 4] = [
 /// Says that this is the run under Oclgrind.
 const INNER: &str = "GRADIX_UNDER_OCLGRIND";
 
+/// What kernels do with memory depends on the size of elements and on whether they are stored in another type than they are
+/// computed in: these have one of each.
+const DTYPES: [DType; 6] = [DType::Bool, DType::U8, DType::I64, DType::F16, DType::F32, DType::F64];
+
 /// A few microseconds an element: enough for more than a work-group, and little more.
 const LARGEST: &str = "340";
 
@@ -29,7 +33,7 @@ fn main() -> ExitCode {
         return run_chosen(|| OpenCl::open(0), has_kernels);
     }
     let runtime = runtime();
-    let names = DType::ALL.map(|dtype| format!("/{dtype}/"));
+    let names = DTYPES.map(|dtype| format!("/{dtype}/"));
     let trials = names.into_iter().chain(["programs/random_".to_owned()]).map(|cases| {
         let runtime = runtime.clone();
         Trial::ignorable_test(cases.trim_matches('/').to_owned(), move || match &runtime {

@@ -3,7 +3,7 @@
 use super::body::{self, register};
 use super::expression::{load, storage_type, store};
 use super::params::Block;
-use super::walk::{Route, Walk};
+use super::walk::{MAX_RANK, Route, Walk};
 use super::{Dialect, Kernel, Launch, Plan, Slot, Target, Tensor, linear_group, whole_groups};
 use crate::shape::Dims;
 use crate::{DType, Layout, Program, Shape};
@@ -174,7 +174,7 @@ impl Job<'_> {
             route = route.widened();
         }
         if target.is_cpu {
-            route = route.of_two_axes();
+            route = route.of_axes(&[2, 4, MAX_RANK]);
         }
         let kernel = PointwiseKernel {
             program: self.program.clone(),

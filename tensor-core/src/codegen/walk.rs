@@ -77,12 +77,17 @@ impl Route {
         self
     }
 
-    /// The same way along two axes where it has one. A kernel for both is one kernel less to compile, for a division.
-    pub(super) fn of_two_axes(mut self) -> Self {
-        if self.walk.rank == 1 {
-            self.walk.rank = 2;
-            self.sizes.insert(0, 1);
-            self.strides.iter_mut().for_each(|strides| strides.insert(0, 0));
+    /// The same way along one of these numbers of axes, which ascend to the largest. Fewer kernels to compile, for a
+    /// division more in each; a dense way stays dense.
+    pub(super) fn of_axes(mut self, ranks: &[usize]) -> Self {
+        let own = self.walk.rank as usize;
+        if let Some(&rank) = ranks.iter().find(|&&rank| rank >= own).filter(|_| own > 0) {
+            let missing = rank - own;
+            self.sizes.splice(0..0, std::iter::repeat_n(1, missing));
+            for strides in &mut self.strides {
+                strides.splice(0..0, std::iter::repeat_n(0, missing));
+            }
+            self.walk.rank = rank as u8;
         }
         self
     }

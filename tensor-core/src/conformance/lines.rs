@@ -218,6 +218,9 @@ fn softmax_values<B: Backend>(probe: &mut Probe<'_, B>, log: bool, dtype: DType)
     let bytes = probe.written(&out, |out| {
         probe.backend.softmax(0, false, View { buffer: &held, layout: &input.layout, dtype }, out)
     })?;
+    if probe.left_out() {
+        return Ok(());
+    }
     let total: f64 = bytes.chunks_exact(dtype.size()).map(|element| Scalar::read(dtype, element).as_f64()).sum();
     let allowed = 16.0 * super::values::FloatFormat::of(dtype).epsilon();
     ensure((total - 1.0).abs() <= allowed, || format!("a line of 1000 sums up to {total}, expected 1 within {allowed}"))

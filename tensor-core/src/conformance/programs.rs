@@ -291,6 +291,9 @@ fn random_bits<B: Backend>(probe: &mut Probe<'_, B>, word: u8) -> Check {
             let shape = Shape::new(dims).expect("a small shape");
             let out = HostTensor::unwritten(DType::I64, dense(dims));
             let got = probe.pointwise(&program, &shape, &[], std::slice::from_ref(&out))?;
+            if probe.left_out() {
+                continue;
+            }
             for (element, bytes) in got[0].chunks_exact(8).enumerate() {
                 let wanted = Scalar::from(philox4x32(element as u64, stream, seed)[word as usize] as i64);
                 let found = Scalar::read(DType::I64, bytes);

@@ -141,6 +141,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
             .iter()
             .filter(|p| run.covers(&ws, &p.package))
             .filter(|p| run.is_default() || !plan::is_once(p))
+            .filter(|p| run.name != "eager" || !plan::is_below_fusion(p))
             .collect();
         if programs.is_empty() {
             continue;

@@ -25,6 +25,11 @@ pub(crate) fn is_once(program: &Program) -> bool {
     program.kind == Kind::Example || ONCE.contains(&program.target.as_str())
 }
 
+/// Whether a program calls a backend's methods directly, so that there is nothing to fuse or not to fuse.
+pub(crate) fn is_below_fusion(program: &Program) -> bool {
+    program.target == "conformance"
+}
+
 /// Which packages a run concerns.
 #[derive(Clone, Copy, Debug)]
 enum Scope {
