@@ -66,8 +66,39 @@ ENTRY(256, 1, 1) void gradix(const Params p, GLOBAL const u16 *in0, GLOBAL u16 *
 }
 ";
     assert_eq!(body(Dialect::OpenCl, &scaled(), std::slice::from_ref(&layout)), expected);
-    // What differs between the dialects stands in the prelude.
-    assert_eq!(body(Dialect::Cuda, &scaled(), &[layout]), expected);
+}
+
+#[test]
+fn dense_operands_travel_sixteen_bytes_at_once_on_cuda() {
+    let layout = Layout::contiguous(Shape::new([4, 6]).unwrap());
+    let expected = "    const COUNT index = (COUNT)ITEM(0) * 8, count = (COUNT)p.count;
+    if (index >= count) return;
+    const COUNT rest = count - index;
+    in0 += p.offset[0];
+    struct __align__(16) Pack_in0 { u16 v[8]; };
+    Pack_in0 pack_in0 = {};
+    if (rest >= 8) pack_in0 = *(const Pack_in0 *)(in0 + index);
+    else for (COUNT l = 0; l < rest; l++) pack_in0.v[l] = in0[index + l];
+    out0 += p.offset[1];
+    struct __align__(16) Pack_out0 { u16 v[8]; };
+    Pack_out0 pack_out0 = {};
+    #pragma unroll
+    for (i32 l = 0; l < 8; l++) {
+    const f32 r0 = LOAD_F16(pack_in0.v, l);
+    const f32 r1 = p.scalar0;
+    const f32 r2 = r0 * r1;
+    const f32 r3 = tanh(r2);
+    STORE_F16(pack_out0.v, l, r3);
+    }
+    if (rest >= 8) *(Pack_out0 *)(out0 + index) = pack_out0;
+    else for (COUNT l = 0; l < rest; l++) out0[index + l] = pack_out0.v[l];
+}
+";
+    let text = body(Dialect::Cuda, &scaled(), &[layout.clone()]);
+    assert!(text.ends_with(expected), "{text}");
+    // An operand that is not dense is read element by element, by the text that both dialects share.
+    let turned = [layout.transpose(0, 1).unwrap()];
+    assert_eq!(body(Dialect::Cuda, &scaled(), &turned), body(Dialect::OpenCl, &scaled(), &turned));
 }
 
 #[test]
