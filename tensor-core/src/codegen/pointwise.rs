@@ -174,7 +174,7 @@ impl Job<'_> {
             route = route.widened();
         }
         if target.is_cpu {
-            route = route.of_axes(&[2, 4, MAX_RANK]);
+            route = route.of_axes(&[2, MAX_RANK]);
         }
         let kernel = PointwiseKernel {
             program: self.program.clone(),

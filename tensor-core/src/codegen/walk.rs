@@ -115,9 +115,9 @@ impl Walk {
         self.wide
     }
 
-    /// The walks of two axes and more, and the dense one, with this width.
+    /// The dense walk, and those of two axes and of the most, with this width.
     pub(super) fn relatives(self) -> impl Iterator<Item = Self> {
-        [0, 2, 4, MAX_RANK].into_iter().map(move |rank| Self { rank: rank as u8, ..self })
+        [0, 2, MAX_RANK].into_iter().map(move |rank| Self { rank: rank as u8, ..self })
     }
 
     /// Whether every operand lies densely in order.

@@ -81,11 +81,51 @@ fn start<B: Backend>(opened: Result<B>, may_be_missing: bool, choose: impl Fn(&C
     let trials = match opened {
         Ok(backend) => {
             let backend = Arc::new(backend);
-            cases().into_iter().filter(choose).map(|case| trial(case, backend.clone())).collect()
+            let chosen = cases().into_iter().filter(choose).collect();
+            Part::of_environment().of(chosen).into_iter().map(|case| trial(case, backend.clone())).collect()
         }
         Err(error) => vec![not_opened(&error, may_be_missing)],
     };
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// One of so many equal parts of the kit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    number: usize,
+    parts: usize,
+}
+
+impl Part {
+    /// What `GRADIX_CONFORMANCE_PART` says: `2/3` is the second third.
+    fn of_environment() -> Self {
+        let given = std::env::var("GRADIX_CONFORMANCE_PART").unwrap_or_else(|_| "1/1".to_owned());
+        Self::parse(&given).unwrap_or_else(|| panic!("GRADIX_CONFORMANCE_PART is `{given}`, expected one like 1/2"))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (number, parts) = text.split_once('/')?;
+        let (number, parts) = (number.parse().ok()?, parts.parse().ok()?);
+        (1..=parts).contains(&number).then_some(Self { number, parts })
+    }
+
+    /// The part of these cases. Those of one operation and dtype stay together, as they share kernels.
+    fn of<B: Backend>(self, cases: Vec<Case<B>>) -> Vec<Case<B>> {
+        let mut group = 0;
+        let mut last = None;
+        let mut chosen = Vec::new();
+        for case in cases {
+            let own = (case.family(), case.op().to_owned(), case.dtype());
+            if last.as_ref() != Some(&own) {
+                group += 1;
+                last = Some(own);
+            }
+            if group % self.parts == self.number % self.parts {
+                chosen.push(case);
+            }
+        }
+        chosen
+    }
 }
 
 fn trial<B: Backend>(case: Case<B>, backend: Arc<B>) -> Trial {
@@ -117,4 +157,31 @@ pub fn not_opened(error: &Error, may_be_missing: bool) -> Trial {
     Trial::ignorable_test("device/open", move || {
         if missing { Ok(Completion::ignored_with(text)) } else { Err(Failed::from(text)) }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::Reference;
+
+    #[test]
+    fn parts_are_the_whole() {
+        let names = |part: Part| -> Vec<String> { part.of(cases::<Reference>()).iter().map(Case::name).collect() };
+        let whole = names(Part { number: 1, parts: 1 });
+        let parts: Vec<Vec<String>> = (1..=3).map(|number| names(Part { number, parts: 3 })).collect();
+        assert!(parts.iter().all(|part| part.len() > whole.len() / 4), "{:?}", parts.iter().map(Vec::len));
+        let mut together = parts.concat();
+        together.sort();
+        let mut sorted = whole;
+        sorted.sort();
+        assert_eq!(together, sorted);
+    }
+
+    #[test]
+    fn a_part_is_a_number_of_a_number() {
+        assert_eq!(Part::parse("2/3"), Some(Part { number: 2, parts: 3 }));
+        for text in ["", "2", "0/3", "4/3", "1/0", "a/b"] {
+            assert_eq!(Part::parse(text), None, "{text}");
+        }
+    }
 }

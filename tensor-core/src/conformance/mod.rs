@@ -25,7 +25,8 @@
 //! device does not support, and what is wrong.
 //!
 //! `GRADIX_CONFORMANCE_LARGEST=400` leaves out every call on more elements than that. It is for tools that watch each access to
-//! memory and take their time.
+//! memory and take their time. `GRADIX_CONFORMANCE_PART=1/2` and `2/2` are halves of the kit, for processes side by side:
+//! many a runtime compiles one kernel at a time.
 //!
 //! # What is asked
 //!

@@ -91,7 +91,14 @@ pub(super) fn run(ws: &Workspace, programs: &[Program], quick: bool, report: &mu
         // This machine has all that it takes, so something is broken.
         let summary = Summary::of_one(false, why);
         let time = std::time::Duration::ZERO;
-        report.add(Record { package: PACKAGE.to_owned(), kind: Kind::Build, run: "CUDA fake", summary, time });
+        report.add(Record {
+            package: PACKAGE.to_owned(),
+            kind: Kind::Build,
+            target: "fake".to_owned(),
+            run: "CUDA fake",
+            summary,
+            time,
+        });
     }
     let compiled = run_nvrtc(ws, &programs, report);
     for (name, what) in [("CUDA (fake driver)", fake), ("CUDA (kernels through NVRTC)", compiled)] {

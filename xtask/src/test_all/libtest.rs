@@ -20,6 +20,15 @@ impl Summary {
         }
     }
 
+    /// Both together.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+        self.failures.extend_from_slice(&other.failures);
+        self
+    }
+
     /// Reads a program's output and exit status.
     ///
     /// A program that prints no summary is one test: it passed if it ended well. One that ended badly without saying
@@ -118,6 +127,14 @@ test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
         let output =
             "---- add::f32 ----\nwrong\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
         assert_eq!(Summary::parse(output).unwrap().failures, ["add::f32"]);
+    }
+
+    #[test]
+    fn parts_of_a_program_add_up() {
+        let part = Summary::of_program(FAILED, false, "x");
+        let sum = part.clone().and(&Summary::of_one(false, "y"));
+        assert_eq!((sum.passed, sum.failed, sum.ignored), (2, 2, 1));
+        assert_eq!(sum.failures, ["b", "y"]);
     }
 
     #[test]

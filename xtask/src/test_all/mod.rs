@@ -113,6 +113,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
     report.add(Record {
         package: "repository".to_owned(),
         kind: Kind::Tidy,
+        target: "tidy".to_owned(),
         run: "default",
         summary,
         time: start.elapsed(),
@@ -125,6 +126,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
         report.add(Record {
             package: package.clone(),
             kind: Kind::Build,
+            target: target.clone(),
             run: "default",
             summary,
             time: Duration::ZERO,
@@ -136,13 +138,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
             report.skip(run.name, why);
             continue;
         }
-        let programs: Vec<&Program> = built
-            .programs
-            .iter()
-            .filter(|p| run.covers(&ws, &p.package))
-            .filter(|p| run.is_default() || !plan::is_once(p))
-            .filter(|p| run.name != "eager" || !plan::is_below_fusion(p))
-            .collect();
+        let programs: Vec<&Program> = built.programs.iter().filter(|p| run.takes(&ws, p, options.quick)).collect();
         if programs.is_empty() {
             continue;
         }
@@ -188,10 +184,19 @@ fn run_program(ws: &Workspace, run: &Run, program: &Program, (i, n): (usize, usi
     let width = n.to_string().len();
     print!("[{i:>width$}/{n}] {} {} {} … ", program.package, program.kind.name(), program.target);
     flush();
-    let mut command = program_command(ws, program);
-    command.envs(run.variable);
-    command.env("GRADIX_REQUIRE", present());
-    run_command(&mut command, &program.package, program.kind, &program.target, run.name, report);
+    let processes = plan::processes(program);
+    let mut commands: Vec<Command> = (1..=processes)
+        .map(|part| {
+            let mut command = program_command(ws, program);
+            command.envs(run.variable);
+            command.env("GRADIX_REQUIRE", present());
+            if processes > 1 {
+                command.env("GRADIX_CONFORMANCE_PART", format!("{part}/{processes}"));
+            }
+            command
+        })
+        .collect();
+    run_commands(&mut commands, &program.package, program.kind, &program.target, run.name, report);
 }
 
 /// The command that starts a test program or example as cargo would: tests in their package's folder, examples in the folder
@@ -207,9 +212,37 @@ fn program_command(ws: &Workspace, program: &Program) -> Command {
 
 /// Runs a command to its end, says what came of it, and notes it.
 fn run_command(command: &mut Command, package: &str, kind: Kind, target: &str, run: &'static str, report: &mut Report) {
+    run_commands(std::slice::from_mut(command), package, kind, target, run, report);
+}
+
+/// Runs the parts of one test program side by side.
+fn run_commands(
+    commands: &mut [Command],
+    package: &str,
+    kind: Kind,
+    target: &str,
+    run: &'static str,
+    report: &mut Report,
+) {
     flush();
     let started = Instant::now();
-    let (summary, time, trouble) = match process::run(command, LIMIT, &mut |_| {}) {
+    let parts: Vec<(Summary, Option<String>)> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            commands.iter_mut().map(|command| scope.spawn(|| run_to_end(command, kind, target))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("running a program does not panic")).collect()
+    });
+    let time = started.elapsed();
+    let summary = parts.iter().fold(Summary::default(), |sum, (part, _)| sum.and(part));
+    println!("{}", report::in_short(&summary, time));
+    for trouble in parts.iter().filter_map(|(_, trouble)| trouble.as_ref()) {
+        print_trouble(trouble);
+    }
+    report.add(Record { package: package.to_owned(), kind, target: target.to_owned(), run, summary, time });
+}
+
+/// What came of a command, and all it wrote if that was a failure.
+fn run_to_end(command: &mut Command, kind: Kind, target: &str) -> (Summary, Option<String>) {
+    match process::run(command, LIMIT, &mut |_| {}) {
         Ok(outcome) => {
             let summary = if kind == Kind::Example {
                 Summary::of_one(outcome.success(), target)
@@ -217,18 +250,13 @@ fn run_command(command: &mut Command, package: &str, kind: Kind, target: &str, r
                 Summary::of_program(&outcome.output, outcome.success(), target)
             };
             let trouble = (summary.failed > 0).then(|| format!("{}{}", outcome.output, outcome.ending()));
-            (summary, outcome.time, trouble)
+            (summary, trouble)
         }
         Err(error) => {
             let trouble = format!("cannot start {}: {error}", command.get_program().display());
-            (Summary::of_one(false, target), started.elapsed(), Some(trouble))
+            (Summary::of_one(false, target), Some(trouble))
         }
-    };
-    println!("{}", report::in_short(&summary, time));
-    if let Some(trouble) = trouble {
-        print_trouble(&trouble);
     }
-    report.add(Record { package: package.to_owned(), kind, run, summary, time });
 }
 
 /// Runs the documentation's examples. rustdoc builds and runs them itself, package after package.
@@ -254,6 +282,7 @@ fn run_documentation(ws: &Workspace, options: &Options, report: &mut Report) -> 
         report.add(Record {
             package: "workspace".to_owned(),
             kind: Kind::Doc,
+            target: "documentation".to_owned(),
             run: "default",
             summary,
             time: outcome.time,
@@ -301,7 +330,14 @@ impl<'a> Sections<'a> {
         if summary.failed > 0 {
             print_trouble(&output);
         }
-        self.records.push(Record { package, kind: Kind::Doc, run: "default", summary, time });
+        self.records.push(Record {
+            package,
+            kind: Kind::Doc,
+            target: "documentation".to_owned(),
+            run: "default",
+            summary,
+            time,
+        });
     }
 }
 

@@ -5,7 +5,8 @@ use crate::backends::has_avx2;
 use crate::workspace::Workspace;
 
 /// The variables that change how tensors are computed; a run sets its own and clears the others.
-pub(crate) const VARIABLES: [&str; 3] = ["GRADIX_EAGER", "GRADIX_DENY_FALLBACK", "GRADIX_CPU_ISA"];
+pub(crate) const VARIABLES: [&str; 4] =
+    ["GRADIX_EAGER", "GRADIX_DENY_FALLBACK", "GRADIX_CPU_ISA", "GRADIX_CONFORMANCE_PART"];
 
 /// One way to run the tests.
 #[derive(Debug)]
@@ -21,13 +22,21 @@ pub(crate) struct Run {
 const ONCE: [&str; 2] = ["conformance_gpu", "oclgrind"];
 
 /// Whether a program runs in the plain run only.
-pub(crate) fn is_once(program: &Program) -> bool {
+fn is_once(program: &Program) -> bool {
     program.kind == Kind::Example || ONCE.contains(&program.target.as_str())
 }
 
-/// Whether a program calls a backend's methods directly, so that there is nothing to fuse or not to fuse.
-pub(crate) fn is_below_fusion(program: &Program) -> bool {
+/// Whether a program is the conformance kit. It calls a backend's methods directly, so that there is nothing to fuse or not to
+/// fuse; and where it passes with fallbacks forbidden, it passes with them.
+fn is_kit(program: &Program) -> bool {
     program.target == "conformance"
+}
+
+/// In how many processes a program runs: OpenCL's runtimes compile one kernel at a time, and the kit has thousands.
+pub(crate) fn processes(program: &Program) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let has_parts = program.package == "gradix-backend-opencl" && program.target.starts_with("conformance");
+    if has_parts { cores.min(8) } else { 1 }
 }
 
 /// Which packages a run concerns.
@@ -62,13 +71,24 @@ pub(crate) fn runs() -> Vec<Run> {
 }
 
 impl Run {
-    pub(crate) fn covers(&self, ws: &Workspace, package: &str) -> bool {
+    fn covers(&self, ws: &Workspace, package: &str) -> bool {
         self.skipped.is_none()
             && match self.scope {
                 Scope::Everything => true,
                 Scope::Above(base) => ws.reaches(package, base),
                 Scope::AboveAny(bases) => bases.iter().any(|base| ws.reaches(package, base)),
                 Scope::Only(name) => package == name,
+            }
+    }
+
+    /// Whether it runs a program.
+    pub(crate) fn takes(&self, ws: &Workspace, program: &Program, quick: bool) -> bool {
+        let denied = |package: &str| runs().iter().any(|run| run.name == "no fallback" && run.covers(ws, package));
+        self.covers(ws, &program.package)
+            && match self.name {
+                "default" => quick || !is_kit(program) || !denied(&program.package),
+                "eager" => !is_once(program) && !is_kit(program),
+                _ => !is_once(program),
             }
     }
 
@@ -114,6 +134,25 @@ mod tests {
         assert_eq!(covered("eager"), all);
         assert_eq!(covered("no fallback"), all[1..]);
         assert_eq!(covered("isa baseline"), ["gradix-backend-cpu"]);
+    }
+
+    #[test]
+    fn the_kit_runs_once_for_each_setting_that_can_change_it() {
+        let ws = workspace();
+        let takers = |package: &str, target: &str, quick: bool| -> Vec<&str> {
+            let program = Program {
+                package: package.to_owned(),
+                kind: Kind::Integration,
+                target: target.to_owned(),
+                path: "/p".into(),
+            };
+            runs().iter().filter(|run| run.takes(&ws, &program, quick)).map(|run| run.name).collect()
+        };
+        assert_eq!(takers("gradix-backend-opencl", "conformance", false), ["no fallback"]);
+        assert_eq!(takers("gradix-backend-opencl", "conformance", true)[0], "default");
+        assert_eq!(takers("gradix-backend-opencl", "oclgrind", false), ["default"]);
+        assert_eq!(takers("gradix-tensor-core", "conformance", false), ["default"]);
+        assert_eq!(takers("gradix-autograd", "gradients", false), ["default", "eager", "no fallback"]);
     }
 
     #[test]
