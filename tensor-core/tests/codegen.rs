@@ -94,7 +94,7 @@ fn dense_operands_travel_sixteen_bytes_at_once_on_cuda() {
     else for (COUNT l = 0; l < rest; l++) out0[index + l] = pack_out0.v[l];
 }
 ";
-    let text = body(Dialect::Cuda, &scaled(), &[layout.clone()]);
+    let text = body(Dialect::Cuda, &scaled(), std::slice::from_ref(&layout));
     assert!(text.ends_with(expected), "{text}");
     // An operand that is not dense is read element by element, by the text that both dialects share.
     let turned = [layout.transpose(0, 1).unwrap()];

@@ -60,6 +60,7 @@ mod matmul;
 mod memory;
 mod pointwise;
 mod programs;
+mod random;
 mod reduce;
 mod report;
 mod tensor;

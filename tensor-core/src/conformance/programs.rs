@@ -2,6 +2,7 @@
 
 use super::case::{Case, Check, In, Probe, ensure, expected_pointwise};
 use super::judge::Bound;
+use super::random::shrinking;
 use super::tensor::{Arrangement, HostTensor};
 use super::values::{Rng, sample, specials};
 use crate::op::{BinaryOp, CompareOp, TernaryOp, UnaryOp};
@@ -78,60 +79,59 @@ fn dense(dims: &[usize]) -> (crate::Layout, usize) {
 struct Builder<'a> {
     program: Program,
     registers: Vec<Reg>,
-    rng: Rng,
     dtypes: &'a [DType],
 }
 
 impl Builder<'_> {
-    fn pick(&mut self) -> Reg {
-        self.rng.pick(&self.registers)
+    fn pick(&self, rng: &mut Rng) -> Reg {
+        rng.pick(&self.registers)
     }
 
     /// A register of a dtype: one that is there, or a cast of one.
-    fn pick_of(&mut self, dtype: DType) -> Reg {
-        let reg = self.pick();
+    fn pick_of(&mut self, dtype: DType, rng: &mut Rng) -> Reg {
+        let reg = self.pick(rng);
         self.program.cast(reg, dtype)
     }
 
-    fn instruction(&mut self) {
+    fn instruction(&mut self, rng: &mut Rng) {
         use BinaryOp::*;
         const FLOAT: [BinaryOp; 5] = [Add, Sub, Mul, Maximum, Minimum];
         const INT: [BinaryOp; 9] = [Add, Sub, Mul, Maximum, Minimum, FloorDiv, Remainder, BitXor, Shl];
         const BOOL: [BinaryOp; 3] = [BitAnd, BitOr, BitXor];
-        let a = self.pick();
+        let a = self.pick(rng);
         let dtype = self.program.dtype(a);
         let binary: &[BinaryOp] = match dtype {
             DType::Bool => &BOOL,
             dtype if dtype.is_float() => &FLOAT,
             _ => &INT,
         };
-        let made = match self.rng.below(8) {
+        let made = match rng.below(8) {
             0 => {
-                let to = self.rng.pick(self.dtypes);
+                let to = rng.pick(self.dtypes);
                 self.program.cast(a, to)
             }
             1 => {
                 let all = [CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge];
-                let (op, b) = (self.rng.pick(&all), self.pick_of(dtype));
+                let (op, b) = (rng.pick(&all), self.pick_of(dtype, rng));
                 self.program.compare(op, a, b)
             }
             2 => {
-                let (condition, b) = (self.pick_of(DType::Bool), self.pick_of(dtype));
+                let (condition, b) = (self.pick_of(DType::Bool, rng), self.pick_of(dtype, rng));
                 self.program.ternary(TernaryOp::Where, condition, a, b)
             }
             3 if dtype != DType::Bool => {
                 let all = [UnaryOp::Neg, UnaryOp::Abs, UnaryOp::Relu, UnaryOp::Floor, UnaryOp::IsNan];
-                let op = self.rng.pick(&all);
+                let op = rng.pick(&all);
                 self.program.unary(op, a)
             }
             4 => {
-                let value = sample(dtype, (-10.0, 10.0), &mut self.rng);
+                let value = sample(dtype, (-10.0, 10.0), rng);
                 let b = self.program.scalar(value, dtype);
-                let op = self.rng.pick(&binary[..3]);
+                let op = rng.pick(&binary[..3]);
                 self.program.binary(op, a, b)
             }
             _ => {
-                let (op, b) = (self.rng.pick(binary), self.pick_of(dtype));
+                let (op, b) = (rng.pick(binary), self.pick_of(dtype, rng));
                 self.program.binary(op, a, b)
             }
         };
@@ -141,48 +141,52 @@ impl Builder<'_> {
 
 /// A random program with random tensors of all arrangements.
 fn random<B: Backend>(probe: &mut Probe<'_, B>, seed: u64, dtypes: &[DType]) -> Check {
-    let mut rng = Rng::new(seed);
-    let dims = [[9, 70], [3, 257], [64, 17], [1, 1025]][rng.below(4)];
-    let shape = Shape::new(dims).expect("a small shape");
-    let mut builder = Builder { program: Program::new(), registers: Vec::new(), rng: Rng::new(!seed), dtypes };
-    let mut inputs = Vec::new();
-    for _ in 0..1 + rng.below(4) {
-        let dtype = rng.pick(dtypes);
-        let arranged = rng.pick(&Arrangement::ALL).layout(&dims);
-        builder.registers.push(builder.program.input(dtype));
-        inputs.push(In::Tensor(HostTensor::new(dtype, arranged, || sample(dtype, (-50.0, 50.0), &mut rng))));
-    }
-    if rng.below(3) == 0 {
-        let axis = rng.below(2);
-        builder.registers.push(builder.program.iota(axis));
-    }
-    if rng.below(3) == 0 {
-        let key = builder.program.random_key(rng.bits(), rng.bits());
-        for _ in 0..1 + rng.below(3) {
-            let word = rng.below(4) as u8;
-            builder.registers.push(builder.program.random(key, word));
+    shrinking(seed, 16, |choices| {
+        let mut rng = Rng::new(seed);
+        let operands = &mut choices.operands;
+        let dims = [[9, 70], [3, 257], [64, 17], [1, 1025]][operands.below(4)];
+        let shape = Shape::new(dims).expect("a small shape");
+        let mut builder = Builder { program: Program::new(), registers: Vec::new(), dtypes };
+        let mut inputs = Vec::new();
+        for _ in 0..1 + operands.below(4) {
+            let dtype = operands.pick(dtypes);
+            let arranged = operands.pick(&Arrangement::ALL).layout(&dims);
+            builder.registers.push(builder.program.input(dtype));
+            inputs.push(In::Tensor(HostTensor::new(dtype, arranged, || sample(dtype, (-50.0, 50.0), &mut rng))));
         }
-    }
-    for _ in 0..1 + rng.below(16) {
-        builder.instruction();
-    }
-    let mut outputs = Vec::new();
-    for _ in 0..1 + rng.below(4) {
-        let reg = builder.pick();
-        builder.program.output(reg);
-        let arranged = rng.pick(&Arrangement::OUTPUTS).layout(&dims);
-        outputs.push(HostTensor::unwritten(builder.program.dtype(reg), arranged));
-    }
-    // An output may take the place of an input of its dtype.
-    let place = rng.below(inputs.len());
-    let free = outputs.iter().position(|out| Some(&out.dtype) == builder.program.inputs().get(place));
-    if let (Some(number), In::Tensor(held)) = (free, &inputs[place])
-        && !held.layout.overlaps()
-    {
-        outputs[number] = held.clone();
-        inputs[place] = In::Output(number);
-    }
-    check(probe, &builder.program, &shape, &inputs, &outputs, &format!("seed {seed}, {dims:?}"))
+        if operands.below(3) == 2 {
+            let axis = operands.below(2);
+            builder.registers.push(builder.program.iota(axis));
+        }
+        if operands.below(3) == 2 {
+            let key = builder.program.random_key(rng.bits(), rng.bits());
+            for _ in 0..1 + operands.below(3) {
+                let word = rng.below(4) as u8;
+                builder.registers.push(builder.program.random(key, word));
+            }
+        }
+        for step in &mut choices.steps {
+            builder.instruction(step);
+        }
+        let mut outputs = Vec::new();
+        for result in &mut choices.results {
+            // The latest comes first, as what is simplest to choose.
+            let reg = builder.registers[builder.registers.len() - 1 - result.below(builder.registers.len())];
+            builder.program.output(reg);
+            let arranged = result.pick(&Arrangement::OUTPUTS).layout(&dims);
+            outputs.push(HostTensor::unwritten(builder.program.dtype(reg), arranged));
+        }
+        // An output may take the place of an input of its dtype.
+        let place = operands.below(inputs.len());
+        let free = outputs.iter().position(|out| Some(&out.dtype) == builder.program.inputs().get(place));
+        if let (Some(number), In::Tensor(held)) = (free, &inputs[place])
+            && !held.layout.overlaps()
+        {
+            outputs[number] = held.clone();
+            inputs[place] = In::Output(number);
+        }
+        check(probe, &builder.program, &shape, &inputs, &outputs, &format!("seed {seed}, {dims:?}"))
+    })
 }
 
 /// The input, another input, and a choice between them; each to an output of its own arrangement.

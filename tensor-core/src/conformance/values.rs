@@ -8,11 +8,18 @@ use crate::{DType, Scalar, bf16, f16};
 pub(super) struct Rng {
     seed: u64,
     count: u64,
+    /// Numbers that were chosen instead; after them only zeros come.
+    chosen: Option<Vec<u16>>,
 }
 
 impl Rng {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, count: 0 }
+        Self { seed, count: 0, chosen: None }
+    }
+
+    /// Numbers that somebody else chose.
+    pub(super) fn of(chosen: &[u16]) -> Self {
+        Self { seed: 0, count: 0, chosen: Some(chosen.to_vec()) }
     }
 
     /// A generator for a case: cases of other names get other numbers.
@@ -25,8 +32,13 @@ impl Rng {
     }
 
     pub(super) fn bits(&mut self) -> u64 {
-        let words = philox4x32(self.count, 0, self.seed);
+        let count = self.count;
         self.count += 1;
+        if let Some(chosen) = &self.chosen {
+            // Spread over all bits; 0 stays what it is, the first of any list.
+            return u64::from(chosen.get(count as usize).copied().unwrap_or(0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        let words = philox4x32(count, 0, self.seed);
         u64::from(words[0]) << 32 | u64::from(words[1])
     }
 
