@@ -12,6 +12,6 @@ fn main() -> ExitCode {
 /// Kernels compile slowly: one dtype of each kind does, as what else depends on the dtype is the same on processors.
 fn differs(case: &Case<OpenCl>) -> bool {
     let families = ["reduce", "scan", "matmul", "index", "sort", "softmax"];
-    let dtypes = [DType::U8, DType::I64, DType::F32];
+    let dtypes = [DType::I64, DType::F32];
     families.contains(&case.family()) && case.dtype().is_none_or(|dtype| dtypes.contains(&dtype))
 }
