@@ -34,6 +34,8 @@ pub struct Description {
     pub compute_capability: (u32, u32),
     /// How many multiprocessors it has.
     pub multiprocessors: usize,
+    /// What its memory can transfer at most, in bytes per second, by clock and width; `None` if the driver does not say.
+    pub memory_bandwidth: Option<u64>,
 }
 
 impl Description {
@@ -48,6 +50,10 @@ impl Description {
                 number(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
             ),
             multiprocessors: number(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize,
+            memory_bandwidth: bandwidth(
+                number(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE).unwrap_or(0),
+                number(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH).unwrap_or(0),
+            ),
         })
     }
 
@@ -55,6 +61,11 @@ impl Description {
     fn version(&self) -> u32 {
         10 * self.compute_capability.0 + self.compute_capability.1
     }
+}
+
+/// What memory of this clock in kHz and width in bits transfers at most, in bytes per second: twice in each cycle.
+fn bandwidth(clock: u32, width: u32) -> Option<u64> {
+    (clock > 0 && width > 0).then(|| 2 * u64::from(clock) * 1000 * u64::from(width) / 8)
 }
 
 /// Every CUDA device of this machine, in the order by which they are opened. Empty if there is none, or no driver.
@@ -202,5 +213,13 @@ mod tests {
         assert_eq!(archs(86, &supported), [Arch::Portable(80)]);
         assert_eq!(archs(120, &supported), [Arch::Portable(90)]);
         assert_eq!(archs(61, &supported), []);
+    }
+
+    #[test]
+    fn bandwidth_is_clock_times_width() {
+        // What NVIDIA's data sheet says of the H100 SXM: HBM3, 5120 bits, 3.35 TB/s.
+        assert_eq!(bandwidth(2_619_000, 5120), Some(3_352_320_000_000));
+        assert_eq!(bandwidth(0, 5120), None);
+        assert_eq!(bandwidth(2_619_000, 0), None);
     }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod conformance;
 mod fake_cuda;
 mod features;
+mod gpu_bundle;
 mod nvrtc;
 mod process;
 mod setup;
@@ -61,6 +62,13 @@ pub(crate) const COMMANDS: &[Command] = &[
         about: "Build the stand-ins for the CUDA driver, NVRTC and cuBLASLt with g++, check them, and\n\
                 say how to run programs over them.",
         run: fake_cuda::main,
+    },
+    Command {
+        name: "gpu-bundle",
+        args: "[DIR]",
+        about: "Put CUDA's tests and benchmark into a folder (target/gpu-bundle) to carry to a machine with\n\
+                an NVIDIA GPU but without cargo; run.sh in it runs everything and writes a report.",
+        run: gpu_bundle::main,
     },
     Command {
         name: "setup",

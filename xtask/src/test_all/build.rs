@@ -27,10 +27,10 @@ pub(crate) struct Built {
     pub(crate) broken: Vec<(String, String)>,
 }
 
-/// Builds the tests and examples of the chosen packages. What compiles is there even where something else does not.
-pub(crate) fn build(ws: &Workspace, selection: &[String]) -> Result<Built, String> {
+/// Builds what these arguments of `cargo build` choose. What compiles is there even where something else does not.
+pub(crate) fn build(ws: &Workspace, selection: &[&str]) -> Result<Built, String> {
     let mut child = cargo()
-        .args(["build", "--tests", "--examples", "--all-features", "--keep-going", "--message-format=json"])
+        .args(["build", "--keep-going", "--message-format=json"])
         .args(selection)
         .current_dir(&ws.root)
         .stdin(Stdio::null())

@@ -1,6 +1,6 @@
 //! `cargo xtask test-all`: every test and every example, under every setting, and one table at the end.
 
-mod build;
+pub(crate) mod build;
 mod cuda;
 mod libtest;
 mod plan;
@@ -120,7 +120,10 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
     });
 
     println!("\n== build");
-    let built = build::build(&ws, &options.selection())?;
+    let selection = options.selection();
+    let everything =
+        ["--tests", "--examples", "--all-features"].into_iter().chain(selection.iter().map(String::as_str));
+    let built = build::build(&ws, &everything.collect::<Vec<_>>())?;
     for (package, target) in &built.broken {
         let summary = Summary::of_one(false, &format!("{target} does not compile"));
         report.add(Record {
