@@ -10,7 +10,8 @@
 //!
 //! Operations on memory are held against a copy within the device, by the bytes that they cannot avoid to read and write;
 //! that copy against what clock and width of the memory allow. Launches are submitted without waiting for them, in runs that
-//! the driver's queue has room for, and beside them the driver's call alone.
+//! the driver's queue has room for, and beside them the driver's call alone. `benches/cuda_pytorch.py` has the same cases with
+//! PyTorch.
 
 use backend_cuda::Cuda;
 use gradix::optim::{Optimizer, Sgd};

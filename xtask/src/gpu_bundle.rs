@@ -9,6 +9,9 @@ use crate::workspace::{Workspace, cargo};
 /// The script that runs everything there.
 const SCRIPT: &str = include_str!("gpu_bundle/run.sh");
 
+/// The benchmark's cases with PyTorch.
+const PYTORCH: (&str, &str) = ("cuda_pytorch.py", include_str!("../../benches/cuda_pytorch.py"));
+
 /// What is built: arguments for cargo, and the programs that are taken: package, target, and name in the folder.
 struct Part {
     arguments: &'static [&'static str],
@@ -66,6 +69,7 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
         place(from, &dir.join(name))?;
     }
     write(&dir.join("built.txt"), &origin(&ws))?;
+    write(&dir.join(PYTORCH.0), PYTORCH.1)?;
     let script = dir.join("run.sh");
     write(&script, SCRIPT)?;
     make_executable(&script)?;
@@ -142,6 +146,7 @@ mod tests {
             });
             assert!(runs, "{name}");
         }
+        assert!(SCRIPT.contains(&format!("\"$here/{}\"", PYTORCH.0)));
     }
 
     #[cfg(unix)]

@@ -9,7 +9,8 @@
 #
 # It takes NVIDIA's driver and NVRTC (`pip install nvidia-cuda-nvrtc`, or the CUDA toolkit), and for fast products cuBLASLt
 # (`pip install nvidia-cublas`); libraries can also be put into a folder `lib` beside this script. PARTS says in how many
-# processes the kit runs; one for each core, and at most 8, if it does not.
+# processes the kit runs; one for each core, and at most 8, if it does not. Where `python3` has PyTorch, the benchmark's cases
+# are measured with that, too; PYTHON names another Python.
 
 set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 2
@@ -82,11 +83,12 @@ look_for() {
 }
 
 find_libraries() {
+    users_path=${LD_LIBRARY_PATH-}
     look_for libcuda.so.1 "$here/lib" /usr/lib/wsl/lib /usr/local/nvidia/lib64 /usr/lib64-nvidia /usr/lib/nvidia /usr/lib64/nvidia
     # The newest toolkit first.
     toolkits=$(ls -d /usr/local/cuda-*/lib64 /opt/cuda/lib64 /opt/cuda-*/lib64 2>/dev/null | sort -rV)
     packages=$(
-        python3 -c 'import glob, os, sys
+        "${PYTHON:-python3}" -c 'import glob, os, sys
 for path in sys.path:
     for folder in sorted(glob.glob(os.path.join(path, "nvidia", "*", "lib")), reverse=True):
         print(folder)' 2>/dev/null
@@ -130,7 +132,7 @@ run_kit() {
     [ -z "${PARTS:-}" ] && [ "$parts" -gt 8 ] && parts=8
     part=1 running=
     while [ "$part" -le "$parts" ]; do
-        GRADIX_CONFORMANCE_PART=$part/$parts limited 3600 "$here/conformance" ${filter:+"$filter"} >"$logs/kit-$part.txt" 2>&1 &
+        limited 3600 env GRADIX_CONFORMANCE_PART="$part/$parts" "$here/conformance" ${filter:+"$filter"} >"$logs/kit-$part.txt" 2>&1 &
         running="$running $!"
         part=$((part + 1))
     done
@@ -181,6 +183,12 @@ limited 3600 "$here/bench" $quick >"$logs/bench.txt" 2>&1
 code=$?
 tee -a "$report" <"$logs/bench.txt"
 [ "$code" -eq 0 ] || failed="$failed bench,"
+
+# Without the folders that were added for gradix: PyTorch brings its own libraries. What comes of it is no verdict on gradix.
+say ""
+say "== PyTorch"
+limited 1800 env LD_LIBRARY_PATH="$users_path" "${PYTHON:-python3}" "$here/cuda_pytorch.py" $quick >"$logs/pytorch.txt" 2>&1
+tee -a "$report" <"$logs/pytorch.txt"
 
 say ""
 if [ -n "$failed" ]; then
