@@ -24,6 +24,20 @@
 //! | `cuda` | no | NVIDIA GPUs, loaded at run time |
 //! | `conformance` | no | the kit that shows whether a backend does what it should, for `examples/conformance.rs` |
 //!
+//! # Derivatives of functions
+//! Besides `backward` there are functions of functions: [`grad_of`], [`value_and_grad`], [`jacobian`], [`hessian`],
+//! [`vjp`], [`jvp`] and more; [`gradcheck`] compares gradients with finite differences.
+//!
+//! ```
+//! use gradix::prelude::*;
+//! use gradix::{GradcheckOptions, gradcheck, hessian};
+//!
+//! let cubes = |x: &Tensor| x.powi(3).sum();
+//! let x = tensor!([1.0, 2.0], DType::F64).requires_grad_();
+//! assert_eq!(hessian(cubes, &x).to_vec::<f64>(), [6.0, 0.0, 0.0, 12.0]);
+//! gradcheck(cubes, &x, GradcheckOptions::default()).unwrap();
+//! ```
+//!
 //! # Misuse and failure
 //! What a program does wrong (shapes that do not fit, a second `backward`) panics at its own line with one sentence; what
 //! the world does (no such device, a bad file) is a `Result`. [`attempt`] turns either into a `Result`.
@@ -34,9 +48,20 @@ mod figures;
 pub mod prelude;
 
 pub use autograd::{
-    Context, Ellipsis, Function, Generator, GradOptions, HookHandle, Index, Indices, NewAxis, Operand, Slice, StepBy,
-    apply_function, attempt, enable_grad, grad, is_grad_enabled, manual_seed, no_grad, optim, with_grad, with_gradient,
+    Context, Ellipsis, Function, Generator, GradOptions, GradcheckError, GradcheckOptions, HookHandle, Index, Indices,
+    NewAxis, Operand, Slice, StepBy, apply_function, attempt, enable_grad, grad, grad_of, gradcheck, gradgradcheck,
+    hessian, hvp, is_grad_enabled, jacfwd, jacobian, jvp, linearize, manual_seed, no_grad, optim, value_and_grad, vjp,
+    with_grad, with_gradient,
 };
+/// The CPU backend: its instruction sets, and the memory that it keeps.
+#[cfg(feature = "cpu")]
+pub use backend_cpu as cpu;
+/// The CUDA backend: which GPUs there are, and the memory that it keeps.
+#[cfg(feature = "cuda")]
+pub use backend_cuda as cuda;
+/// The OpenCL backend: which devices there are.
+#[cfg(feature = "opencl")]
+pub use backend_opencl as opencl;
 pub use device::{Device, DeviceBuffer};
 #[cfg(feature = "plot")]
 pub use figures::{TensorAxes, plot_func};

@@ -19,7 +19,7 @@ use crate::process;
 use crate::workspace::{Workspace, cargo};
 
 /// Longer than any healthy test program takes, so that one that hangs does not hang everything.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// The documentation tests of all packages are one command, which compiles them too.
 const DOC_LIMIT: Duration = Duration::from_secs(60 * 60);
