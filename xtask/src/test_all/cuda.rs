@@ -27,8 +27,16 @@ struct FakeRun {
 
 /// Every run, the plain one first. Under the sanitizers everything is compiled again and slower, so a part has to do: of
 /// every kind of kernel that walks memory, small shapes.
-const RUNS: [FakeRun; 4] = [
+const RUNS: [FakeRun; 5] = [
     FakeRun { name: "CUDA fake", targets: &[], variables: &[], filters: &[""], sanitized: false },
+    // The table of gradients leaves itself out where operations fuse.
+    FakeRun {
+        name: "CUDA fake, eager",
+        targets: &["gradients_cuda"],
+        variables: &[("GRADIX_EAGER", "1")],
+        filters: &["table/"],
+        sanitized: false,
+    },
     FakeRun {
         name: "CUDA fake, descending, late",
         targets: &["conformance"],
