@@ -145,6 +145,18 @@ impl Layout {
         true
     }
 
+    /// Whether it is what [`contiguous`](Self::contiguous) makes of its shape, so that it can be shared instead.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        let mut step = 1;
+        self.offset() == 0
+            && self.dims().iter().zip(self.strides()).rev().all(|(&size, &stride)| {
+                let fits = stride == step;
+                step *= size.max(1) as isize;
+                fits
+            })
+    }
+
     /// The lowest and highest element index that the layout touches, or `None` if it is empty.
     pub fn bounds(&self) -> Option<(usize, usize)> {
         let (mut low, mut high) = (self.parts().offset as isize, self.parts().offset as isize);
@@ -252,7 +264,7 @@ impl Layout {
         if self.rank() == 0 {
             return Ok(self.clone());
         }
-        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.parts().strides.clone());
+        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), Dims::from_slice(self.strides()));
         dims.swap(a, b);
         strides.swap(a, b);
         Ok(Self::of(Shape::from_checked(dims), strides, self.parts().offset))
@@ -325,7 +337,7 @@ impl Layout {
                 format!("{index}"),
             ));
         }
-        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.parts().strides.clone());
+        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), Dims::from_slice(self.strides()));
         dims.remove(axis);
         let stride = strides.remove(axis);
         let offset = (self.parts().offset as isize + at * stride) as usize;
@@ -392,7 +404,7 @@ impl Layout {
     /// If the new tensor would have no such axis.
     pub fn unsqueeze(&self, axis: isize) -> Result<Self> {
         let axis = axis_in(axis, self.rank() + 1, "unsqueeze")?;
-        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.parts().strides.clone());
+        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), Dims::from_slice(self.strides()));
         let step = if axis < self.rank() { self.parts().strides[axis] * self.dims()[axis].max(1) as isize } else { 1 };
         dims.insert(axis, 1);
         strides.insert(axis, step);
@@ -504,7 +516,7 @@ impl Layout {
         if step == 0 {
             return Err(Error::index("unfold", "a step of at least 1", "0"));
         }
-        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), self.parts().strides.clone());
+        let (mut dims, mut strides) = (Dims::from_slice(self.dims()), Dims::from_slice(self.strides()));
         if self.rank() > 0 {
             dims[at] = (held - size) / step + 1;
             // With several windows the step is smaller than the axis; with one it is never walked and may be huge.

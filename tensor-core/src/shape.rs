@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use smallvec::SmallVec;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Up to this rank neither shapes nor strides need the heap.
 pub const INLINE_RANK: usize = 6;
@@ -23,8 +24,30 @@ pub type Dims<T> = SmallVec<[T; INLINE_RANK]>;
 /// assert!(Shape::new([usize::MAX, 2]).is_err());
 /// # Ok::<(), tensor_core::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Eq, Default)]
 pub struct Shape(Dims<usize>);
+
+impl Clone for Shape {
+    #[inline]
+    fn clone(&self) -> Self {
+        // One copy of what is there, where deriving it would push size by size.
+        Self(Dims::from_slice(&self.0))
+    }
+}
+
+impl PartialEq for Shape {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        // Comparing slices is a call into the C library, which takes longer than a few sizes do.
+        self.rank() == other.rank() && self.0.iter().zip(&other.0).all(|(a, b)| a == b)
+    }
+}
+
+impl Hash for Shape {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.dims().hash(state);
+    }
+}
 
 /// The largest number of elements: the widest dtype has 8 bytes.
 const MAX_ELEMENTS: usize = isize::MAX as usize / 8;
@@ -103,12 +126,12 @@ impl Shape {
     /// # Errors
     /// If an axis has two different sizes, neither of them 1.
     pub fn broadcast(&self, other: &Self, op: &'static str) -> Result<Self> {
-        if self.0 == other.0 {
+        if self == other {
             return Ok(self.clone());
         }
         let (long, short) = if self.rank() >= other.rank() { (self, other) } else { (other, self) };
         let lead = long.rank() - short.rank();
-        let mut dims = long.0.clone();
+        let mut dims = Dims::from_slice(&long.0);
         for (axis, &size) in short.0.iter().enumerate() {
             let held = &mut dims[lead + axis];
             if *held == 1 {

@@ -30,7 +30,8 @@ impl<B: Backend> Array<B> {
         if let Some(value) = self.constant() {
             return Ok(Self::constant_of(self.backend.clone(), value, shape, self.dtype));
         }
-        let (input, index) = (self.held()?, index.cast(DType::I64)?.held()?);
+        let index = index.cast(DType::I64)?;
+        let (input, index) = (self.held()?, index.held()?);
         let layout = Layout::contiguous(shape.clone());
         let mut buffer = self.backend.alloc(shape.numel() * self.dtype.size())?;
         let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
@@ -82,7 +83,8 @@ impl<B: Backend> Array<B> {
         if index.numel() == 0 {
             return Ok(self.clone());
         }
-        let (index, src) = (index.cast(DType::I64)?.held()?, src.held()?);
+        let index = index.cast(DType::I64)?;
+        let (index, src) = (index.held()?, src.held()?);
         let (mut buffer, layout) = self.copied()?;
         let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
         self.backend.scatter(op, at, index.view(), src.view(), out)?;

@@ -11,11 +11,12 @@
 //! 5. Small arrays do not wait at all ([`Backend::eager_below`]).
 //! 6. `GRADIX_EAGER=1` turns waiting off.
 
-use super::{Array, Arrays, Run, Storage};
+use super::{Array, Arrays, Held, Operands, Storage};
 use crate::backend::{Input, View, ViewMut};
 use crate::program::{MAX_INPUTS, MAX_OUTPUTS, Op, Program, Reg};
 use crate::{Backend, DType, Layout, Result, Shape};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -90,18 +91,56 @@ impl<B: Backend> Lazy<B> {
     }
 }
 
-/// Runs a program of one output over operands of shape `shape`, or lets it wait.
-pub(super) fn run<B: Backend>(backend: &B, program: Program, shape: Shape, operands: Arrays<B>) -> Result<Array<B>> {
+/// Runs a program of one output over operands of shape `shape`, or lets it wait; then it is taken, and the operands too.
+pub(super) fn run<B: Backend>(
+    backend: &B,
+    program: &mut Program,
+    shape: &Shape,
+    operands: &mut Operands<'_, B>,
+) -> Result<Array<B>> {
+    let count = shape.numel();
+    if count == 0 {
+        let dtype = program.dtype(program.outputs()[0]);
+        return Ok(Array::empty_of(backend.clone(), shape.clone(), dtype));
+    }
+    if count <= backend.eager_below() || !fusion_enabled() {
+        return run_now(backend, program, shape, operands);
+    }
+    let operands = std::mem::take(operands).into_iter().map(Cow::into_owned).collect();
+    pend(backend, std::mem::take(program), shape.clone(), operands)
+}
+
+/// Runs a program of one output over operands of shape `shape`, which is not empty.
+pub(super) fn run_now<B: Backend>(
+    backend: &B,
+    program: &Program,
+    shape: &Shape,
+    operands: &[Cow<'_, Array<B>>],
+) -> Result<Array<B>> {
+    let mut held: SmallVec<[Held<'_, B>; 3]> = SmallVec::new();
+    for operand in operands {
+        held.push(operand.held()?);
+    }
+    let mut inputs: SmallVec<[Input<'_, B>; 3]> = SmallVec::new();
+    let mut plain = None;
+    for held in &held {
+        inputs.push(Input::View(held.view()));
+        if held.layout.is_plain() {
+            plain = Some(held.layout);
+        }
+    }
+    // A layout that an operand has already need not be made again.
+    let layout = plain.cloned().unwrap_or_else(|| Layout::contiguous(shape.clone()));
     let dtype = program.dtype(program.outputs()[0]);
-    if shape.numel() == 0 {
-        return Ok(Array::empty_of(backend.clone(), shape, dtype));
-    }
-    if shape.numel() <= backend.eager_below() || !fusion_enabled() {
-        let held = operands.iter().map(Array::held).collect::<Result<SmallVec<[_; 3]>>>()?;
-        let inputs: SmallVec<[Input<'_, B>; 3]> = held.iter().map(|held| Input::View(held.view())).collect();
-        let (buffer, _) = backend.run_new(&program, &shape, &inputs)?;
-        return Array::from_buffer(backend.clone(), buffer, shape, dtype);
-    }
+    let mut buffer = backend.alloc(shape.numel() * dtype.size())?;
+    let output = ViewMut { buffer: &mut buffer, layout: &layout, dtype };
+    backend.pointwise(program, shape, &inputs, &mut [output])?;
+    Array::from_dense(backend.clone(), buffer, layout, dtype)
+}
+
+/// Lets a program of one output wait over operands of shape `shape`.
+fn pend<B: Backend>(backend: &B, program: Program, shape: Shape, operands: Arrays<B>) -> Result<Array<B>> {
+    let dtype = program.dtype(program.outputs()[0]);
     for operand in &operands {
         // Another view of a pending result must be in memory to be read. It runs now: a chain of such views that all wait
         // would have no bound, and running or dropping it would recurse as deep as it is long.
@@ -193,9 +232,8 @@ pub(super) fn prologue<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
             return Ok(Fused { program: fused.program, inputs: fused.inputs });
         }
     }
-    let held = operand.held()?;
     let mut inputs = SmallVec::new();
-    inputs.push((held.buffer, held.layout, held.dtype));
+    inputs.push(operand.held()?.into_parts());
     Ok(Fused { program: Program::copy(operand.dtype), inputs })
 }
 
@@ -337,11 +375,11 @@ impl<B: Backend> FusedGraph<B> {
         }
         let held = operand.held()?;
         for (number, (buffer, layout, dtype)) in self.inputs.iter().enumerate() {
-            if *dtype == held.dtype && *layout == held.layout && backend.is_same(buffer, &held.buffer) {
+            if *dtype == held.dtype && layout == held.layout && backend.is_same(buffer, &held.buffer) {
                 return Ok(self.program.input_register(number));
             }
         }
-        self.inputs.push((held.buffer, held.layout, held.dtype));
+        self.inputs.push(held.into_parts());
         Ok(self.program.input(operand.dtype))
     }
 }

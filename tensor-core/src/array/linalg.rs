@@ -29,10 +29,14 @@ impl<B: Backend> Array<B> {
             )
             .hint("use * to multiply by a scalar"));
         }
-        let a = if self.rank() == 1 { self.unsqueeze(0)? } else { self.clone() };
-        let b = if other.rank() == 1 { other.unsqueeze(1)? } else { other.clone() };
-        let (m, k) = (a.dims()[a.rank() - 2], a.dims()[a.rank() - 1]);
-        let (kb, n) = (b.dims()[b.rank() - 2], b.dims()[b.rank() - 1]);
+        let (m, k) = match *self.dims() {
+            [.., m, k] => (m, k),
+            _ => (1, self.numel()),
+        };
+        let (kb, n) = match *other.dims() {
+            [.., kb, n] => (kb, n),
+            _ => (other.numel(), 1),
+        };
         if k != kb {
             return Err(Error::shape(
                 "matmul",
@@ -40,6 +44,11 @@ impl<B: Backend> Array<B> {
                 format!("{} and {} ({k} and {kb})", self.shape(), other.shape()),
             ));
         }
+        if self.rank() == 2 && other.rank() == 2 {
+            return self.product(other, Shape::new([m, n]).map_err(|error| error.named("matmul"))?);
+        }
+        let a = if self.rank() == 1 { self.unsqueeze(0)? } else { self.clone() };
+        let b = if other.rank() == 1 { other.unsqueeze(1)? } else { other.clone() };
         let batch = |array: &Self| Shape::new(&array.dims()[..array.rank() - 2]);
         let (lead_a, lead_b) = (batch(&a)?, batch(&b)?);
         let mut pairs = lead_a.dims().iter().rev().zip(lead_b.dims().iter().rev());
@@ -58,16 +67,7 @@ impl<B: Backend> Array<B> {
             Shape::new(&dims).map_err(|error| error.named("matmul"))
         };
         let full = with(m, n)?;
-        let product = if full.numel() == 0 || k == 0 {
-            Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), full.clone(), self.dtype)
-        } else {
-            let (a, b) = (a.expand(&with(m, k)?)?.held()?, b.expand(&with(k, n)?)?.held()?);
-            let layout = Layout::contiguous(full.clone());
-            let mut buffer = self.backend.alloc(full.numel() * self.dtype.size())?;
-            let out = ViewMut::<B> { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
-            self.backend.matmul(a.view(), b.view(), out)?;
-            Self::from_buffer(self.backend.clone(), buffer, full.clone(), self.dtype)?
-        };
+        let product = a.expand(&with(m, k)?)?.product(&b.expand(&with(k, n)?)?, full.clone())?;
         let mut dims = Dims::from_slice(full.dims());
         if self.rank() == 1 {
             dims.remove(dims.len() - 2);
@@ -76,5 +76,18 @@ impl<B: Backend> Array<B> {
             dims.pop();
         }
         product.reshape(&Shape::new(&dims)?)?.settled()
+    }
+
+    /// The products of matrices of the same leading axes, of shape `shape`.
+    fn product(&self, other: &Self, shape: Shape) -> Result<Self> {
+        if shape.numel() == 0 || self.numel() == 0 {
+            return Ok(Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype));
+        }
+        let (a, b) = (self.held()?, other.held()?);
+        let mut buffer = self.backend.alloc(shape.numel() * self.dtype.size())?;
+        let layout = Layout::contiguous(shape);
+        let out = ViewMut::<B> { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
+        self.backend.matmul(a.view(), b.view(), out)?;
+        Self::from_dense(self.backend.clone(), buffer, layout, self.dtype)
     }
 }

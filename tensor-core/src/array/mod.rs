@@ -31,10 +31,11 @@ pub use lazy::fusion_enabled;
 pub use number::Number;
 pub use pointwise::Operand;
 
-use crate::backend::{Input, View, ViewMut};
+use crate::backend::View;
 use crate::{Backend, DType, Element, Error, ErrorKind, Layout, Program, Result, Scalar, Shape};
 use lazy::Lazy;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -66,16 +67,21 @@ enum Storage<B: Backend> {
     Lazy(Arc<Lazy<B>>),
 }
 
-/// An array whose elements are in memory: what a backend's method is given.
-pub(crate) struct Held<B: Backend> {
-    pub(crate) buffer: B::Buffer,
-    pub(crate) layout: Layout,
-    pub(crate) dtype: DType,
+/// An array whose elements are in memory: what a backend's method is given. What the array has itself is only borrowed.
+struct Held<'a, B: Backend> {
+    buffer: Cow<'a, B::Buffer>,
+    layout: &'a Layout,
+    dtype: DType,
 }
 
-impl<B: Backend> Held<B> {
-    pub(crate) fn view(&self) -> View<'_, B> {
-        View { buffer: &self.buffer, layout: &self.layout, dtype: self.dtype }
+impl<B: Backend> Held<'_, B> {
+    fn view(&self) -> View<'_, B> {
+        View { buffer: &self.buffer, layout: self.layout, dtype: self.dtype }
+    }
+
+    /// For what outlives the array.
+    fn into_parts(self) -> (B::Buffer, Layout, DType) {
+        (self.buffer.into_owned(), self.layout.clone(), self.dtype)
     }
 }
 
@@ -156,12 +162,17 @@ impl<B: Backend> Array<B> {
 
     /// The dense content of a buffer. A 0-d array on a backend where reads are free becomes a constant.
     fn from_buffer(backend: B, buffer: B::Buffer, shape: Shape, dtype: DType) -> Result<Self> {
-        if shape.rank() == 0 && backend.reads_are_free() {
+        Self::from_dense(backend, buffer, Layout::contiguous(shape), dtype)
+    }
+
+    /// [`from_buffer`](Self::from_buffer) with the dense layout.
+    fn from_dense(backend: B, buffer: B::Buffer, layout: Layout, dtype: DType) -> Result<Self> {
+        if layout.rank() == 0 && backend.reads_are_free() {
             let mut bytes = [0; 8];
             backend.read(&buffer, 0, &mut bytes[..dtype.size()])?;
-            return Ok(Self::constant_of(backend, Scalar::read(dtype, &bytes), shape, dtype));
+            return Ok(Self::constant_of(backend, Scalar::read(dtype, &bytes), Shape::scalar(), dtype));
         }
-        Ok(Self { backend, dtype, layout: Layout::contiguous(shape), storage: Storage::Buffer(buffer) })
+        Ok(Self { backend, dtype, layout, storage: Storage::Buffer(buffer) })
     }
 
     /// The array itself, but a 0-d one is read where that costs nothing: cheap devices keep scalars on the host.
@@ -291,10 +302,7 @@ impl<B: Backend> Array<B> {
         if self.constant().is_some() || self.layout.is_contiguous() {
             return Ok(self.clone());
         }
-        let held = self.held()?;
-        let (buffer, _) =
-            self.backend.run_new(&Program::copy(self.dtype), self.shape(), &[Input::View(held.view())])?;
-        Self::from_buffer(self.backend.clone(), buffer, self.shape().clone(), self.dtype)
+        lazy::run_now(&self.backend, &Program::copy(self.dtype), self.shape(), &[Cow::Borrowed(self)])
     }
 
     /// The same values on another device.
@@ -334,20 +342,21 @@ impl<B: Backend> Array<B> {
     }
 
     /// The array in memory. A constant becomes one element with strides of 0.
-    pub(crate) fn held(&self) -> Result<Held<B>> {
+    #[inline]
+    fn held(&self) -> Result<Held<'_, B>> {
         let buffer = match &self.storage {
-            Storage::Buffer(buffer) => buffer.clone(),
-            Storage::Lazy(lazy) => lazy.force(&self.backend)?,
+            Storage::Buffer(buffer) => Cow::Borrowed(buffer),
+            Storage::Lazy(lazy) => Cow::Owned(lazy.force(&self.backend)?),
             Storage::Const(value) => {
                 let size = self.dtype.size();
                 let mut bytes = [0; 8];
                 value.write(self.dtype, &mut bytes);
                 let mut buffer = self.backend.alloc(size)?;
                 self.backend.write(&mut buffer, 0, &bytes[..size])?;
-                buffer
+                Cow::Owned(buffer)
             }
         };
-        Ok(Held { buffer, layout: self.layout.clone(), dtype: self.dtype })
+        Ok(Held { buffer, layout: &self.layout, dtype: self.dtype })
     }
 
     /// The array with another layout over the same storage.
@@ -369,12 +378,18 @@ impl<B: Backend> Array<B> {
 
     /// Another operand of an operation that runs on this array's device. A 0-d constant is brought there.
     fn neighbor(&self, other: &Self, op: &'static str) -> Result<Self> {
-        if self.backend != other.backend && !other.is_free() {
-            return Err(self.devices_differ(other, op));
-        }
+        self.expect_neighbor(other, op)?;
         let mut other = other.clone();
         other.backend = self.backend.clone();
         Ok(other)
+    }
+
+    /// Refuses another operand that [`neighbor`](Self::neighbor) cannot bring here.
+    fn expect_neighbor(&self, other: &Self, op: &'static str) -> Result<()> {
+        if self.backend != other.backend && !other.is_free() {
+            return Err(self.devices_differ(other, op));
+        }
+        Ok(())
     }
 
     /// Refuses operands of different devices. A 0-d constant may meet any device.
@@ -406,20 +421,6 @@ fn host_bytes(count: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Helpers that every backend gets.
-trait Run: Backend {
-    /// Runs a program of one output into a new dense buffer.
-    fn run_new(&self, program: &Program, shape: &Shape, inputs: &[Input<'_, Self>]) -> Result<(Self::Buffer, DType)> {
-        let dtype = program.dtype(program.outputs()[0]);
-        let mut buffer = self.alloc(shape.numel() * dtype.size())?;
-        let layout = Layout::contiguous(shape.clone());
-        self.pointwise(program, shape, inputs, &mut [ViewMut { buffer: &mut buffer, layout: &layout, dtype }])?;
-        Ok((buffer, dtype))
-    }
-}
-
-impl<B: Backend> Run for B {}
-
 impl<B: Backend> fmt::Debug for Array<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Array")
@@ -433,3 +434,6 @@ impl<B: Backend> fmt::Debug for Array<B> {
 
 /// A list of owned operands that usually fits the stack.
 type Arrays<B> = SmallVec<[Array<B>; 3]>;
+
+/// Operands of a program that may run at once: those that need no other layout are borrowed.
+type Operands<'a, B> = SmallVec<[Cow<'a, Array<B>>; 3]>;

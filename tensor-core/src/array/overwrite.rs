@@ -6,6 +6,7 @@ use crate::backend::{Input, View, ViewMut};
 use crate::program::{MAX_INPUTS, MAX_INSTRUCTIONS, Reg};
 use crate::{Backend, DType, Error, Layout, Program, Result, Scalar};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// Memory that a target's new value goes to.
 struct Place<B: Backend> {
@@ -44,6 +45,7 @@ impl<B: Backend> Array<B> {
             return Ok(());
         }
         let (program, inputs) = with_prologues(program, targets, others)?;
+        let layout = if first.layout.is_plain() { first.layout.clone() } else { Layout::contiguous(shape.clone()) };
         let mut places: SmallVec<[Place<B>; 4]> = SmallVec::new();
         let mut olds = SmallVec::<[_; 4]>::new();
         for target in targets.iter_mut() {
@@ -57,7 +59,7 @@ impl<B: Backend> Array<B> {
                 Some(buffer) => Ok((buffer, None)),
                 None => target.held().and_then(|held| {
                     let fresh = backend.alloc(shape.numel() * target.dtype.size())?;
-                    Ok((fresh, Some(held)))
+                    Ok((fresh, Some(held.into_parts())))
                 }),
             };
             match place {
@@ -71,12 +73,11 @@ impl<B: Backend> Array<B> {
                 }
             }
         }
-        let layout = Layout::contiguous(shape.clone());
         let mut views: SmallVec<[Input<'_, B>; MAX_INPUTS]> = SmallVec::new();
         for (number, old) in olds.iter().enumerate() {
-            views.push(old.as_ref().map_or(Input::Output(number), |held| Input::View(held.view())));
+            views.push(old.as_ref().map_or(Input::Output(number), input));
         }
-        views.extend(inputs.iter().map(|(buffer, layout, dtype)| Input::View(View { buffer, layout, dtype: *dtype })));
+        views.extend(inputs.iter().map(input));
         let mut outputs: SmallVec<[ViewMut<'_, B>; 4]> = places
             .iter_mut()
             .zip(targets.iter())
@@ -89,7 +90,7 @@ impl<B: Backend> Array<B> {
             return Err(error);
         }
         for (target, place) in targets.iter_mut().zip(places) {
-            *target = Self::from_buffer(backend.clone(), place.buffer, shape.clone(), target.dtype)?;
+            *target = Self::from_dense(backend.clone(), place.buffer, layout.clone(), target.dtype)?;
         }
         Ok(())
     }
@@ -152,19 +153,42 @@ fn check<B: Backend>(program: &Program, targets: &[Array<B>], others: &[&Array<B
     Ok(())
 }
 
+/// What is in memory, to be read.
+type Part<B> = (<B as Backend>::Buffer, Layout, DType);
+
 /// The inputs that follow the targets'.
-type Rest<B> = SmallVec<[(<B as Backend>::Buffer, Layout, DType); MAX_INPUTS]>;
+type Rest<B> = SmallVec<[Part<B>; MAX_INPUTS]>;
+
+fn input<B: Backend>((buffer, layout, dtype): &Part<B>) -> Input<'_, B> {
+    Input::View(View { buffer, layout, dtype: *dtype })
+}
 
 /// The program with what pends of the others in front, and what it reads besides the targets.
-fn with_prologues<B: Backend>(
-    program: &Program,
+fn with_prologues<'a, B: Backend>(
+    program: &'a Program,
     targets: &[Array<B>],
     others: &[&Array<B>],
-) -> Result<(Program, Rest<B>)> {
+) -> Result<(Cow<'a, Program>, Rest<B>)> {
+    if others.iter().all(|other| other.constant().is_none() && !other.is_pending())
+        && let Some(first) = targets.first()
+    {
+        let mut rest: Rest<B> = SmallVec::new();
+        for other in others {
+            first.expect_neighbor(other, "overwrite")?;
+            let (buffer, layout, dtype) = other.held()?.into_parts();
+            let layout = if layout.shape() == first.shape() {
+                layout
+            } else {
+                layout.expand(first.shape()).map_err(|error| error.named("overwrite"))?
+            };
+            rest.push((buffer, layout, dtype));
+        }
+        return Ok((Cow::Borrowed(program), rest));
+    }
     let mut whole = Program::new();
     let mut operands: SmallVec<[Reg; MAX_INPUTS]> = targets.iter().map(|target| whole.input(target.dtype)).collect();
     let mut rest: Rest<B> = SmallVec::new();
-    let Some(first) = targets.first() else { return Ok((whole, rest)) };
+    let Some(first) = targets.first() else { return Ok((Cow::Owned(whole), rest)) };
     for (number, other) in others.iter().enumerate() {
         let other = first.neighbor(other, "overwrite")?;
         if let Some(value) = other.constant() {
@@ -179,11 +203,8 @@ fn with_prologues<B: Backend>(
         if whole.inputs().len() + fused.inputs.len() + open > MAX_INPUTS
             || whole.insts().len() + fused.program.insts().len() + lazy::ROUNDING + open + own > MAX_INSTRUCTIONS
         {
-            let held = other.held()?;
-            fused = Fused {
-                program: Program::copy(held.dtype),
-                inputs: [(held.buffer, held.layout, held.dtype)].into_iter().collect(),
-            };
+            let inputs = [other.held()?.into_parts()].into_iter().collect();
+            fused = Fused { program: Program::copy(other.dtype), inputs };
         }
         let inputs: SmallVec<[Reg; MAX_INPUTS]> =
             fused.inputs.iter().map(|(_, _, dtype)| whole.input(*dtype)).collect();
@@ -194,5 +215,5 @@ fn with_prologues<B: Backend>(
     for result in whole.append(program, &operands) {
         whole.output(result);
     }
-    Ok((whole, rest))
+    Ok((Cow::Owned(whole), rest))
 }

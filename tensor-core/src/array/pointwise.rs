@@ -1,11 +1,12 @@
 //! The op tables as methods: promotion, broadcasting, and what is decided before a program is built.
 
-use super::{Array, Arrays, lazy};
+use super::{Array, Operands, lazy};
 use crate::op::{BinaryOp, CompareOp, TernaryOp, UnaryOp};
 use crate::program::{Program, Reg};
 use crate::reference;
 use crate::{Backend, Category, DType, Error, Layout, Result, Scalar, Shape, result_type};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// An operand of a pointwise operation: an array, or a scalar that takes the array's dtype unless its category is higher.
 #[derive(Debug)]
@@ -77,30 +78,28 @@ fn common_dtype<B: Backend>(operands: &[Operand<'_, B>]) -> DType {
     result_type(arrays, scalars)
 }
 
-/// A program under construction with its operands.
-struct Builder<'a, B: Backend> {
+/// Where the operands of an operation meet: on which device, and in which shape.
+struct Place<'a, B: Backend> {
     backend: &'a B,
-    shape: Shape,
-    program: Program,
-    operands: Arrays<B>,
+    shape: Cow<'a, Shape>,
 }
 
-impl<'a, B: Backend> Builder<'a, B> {
+impl<'a, B: Backend> Place<'a, B> {
     /// Checks devices and broadcasts shapes.
     fn new(operands: &[Operand<'a, B>], op: &'static str) -> Result<Self> {
         let mut first: Option<&'a Array<B>> = None;
-        let mut shape = Shape::scalar();
+        let mut shape = Cow::Owned(Shape::scalar());
         for operand in operands {
-            let Operand::Array(array) = operand else { continue };
+            let Operand::Array(array) = *operand else { continue };
             match first {
                 None => {
                     first = Some(array);
-                    shape = array.shape().clone();
+                    shape = Cow::Borrowed(array.shape());
                 }
                 Some(held) => {
                     held.same_device(array, op)?;
-                    if array.shape() != &shape {
-                        shape = shape.broadcast(array.shape(), op)?;
+                    if array.shape() != &*shape {
+                        shape = Cow::Owned(shape.broadcast(array.shape(), op)?);
                     }
                     if held.is_free() && !array.is_free() {
                         // A free scalar goes where the others are.
@@ -110,7 +109,21 @@ impl<'a, B: Backend> Builder<'a, B> {
             }
         }
         let backend = first.map(Array::backend).expect("an operation has an array among its operands");
-        Ok(Self { backend, shape, program: Program::new(), operands: Arrays::new() })
+        Ok(Self { backend, shape })
+    }
+}
+
+/// A program under construction with its operands. It is long, so it stays where it was made.
+struct Builder<'a, B: Backend> {
+    place: Place<'a, B>,
+    program: Program,
+    operands: Operands<'a, B>,
+}
+
+impl<'a, B: Backend> Builder<'a, B> {
+    #[inline]
+    fn new(place: Place<'a, B>) -> Self {
+        Self { place, program: Program::new(), operands: Operands::new() }
     }
 
     /// The register of an operand converted to `dtype`.
@@ -119,10 +132,10 @@ impl<'a, B: Backend> Builder<'a, B> {
             return Ok(self.program.scalar(value, dtype));
         }
         let Operand::Array(array) = operand else { unreachable!("scalars are constants") };
-        let input = if *array.shape() == self.shape {
-            (*array).clone()
+        let input = if *array.shape() == *self.place.shape {
+            Cow::Borrowed(*array)
         } else {
-            array.with_layout(array.layout().expand(&self.shape)?)
+            Cow::Owned(array.with_layout(array.layout().expand(&self.place.shape)?))
         };
         self.operands.push(input);
         let register = self.program.input(array.dtype());
@@ -130,16 +143,16 @@ impl<'a, B: Backend> Builder<'a, B> {
     }
 
     /// Runs the program with this register as its output, or lets it wait.
-    fn finish(mut self, result: Reg) -> Result<Array<B>> {
+    fn finish(&mut self, result: Reg) -> Result<Array<B>> {
         self.program.output(result);
+        let Place { backend, shape } = &self.place;
         if self.operands.is_empty() && !self.program.uses_position() {
             let dtype = self.program.dtype(result);
-            let position: SmallVec<[usize; 6]> = SmallVec::from_elem(0, self.shape.rank());
-            let values =
-                reference::evaluate(&self.program, &self.shape, &position, |_| unreachable!("there are no inputs"));
-            return Ok(Array::constant_of(self.backend.clone(), values[0].cast(dtype), self.shape, dtype));
+            let position: SmallVec<[usize; 6]> = SmallVec::from_elem(0, shape.rank());
+            let values = reference::evaluate(&self.program, shape, &position, |_| unreachable!("there are no inputs"));
+            return Ok(Array::constant_of((*backend).clone(), values[0].cast(dtype), (**shape).clone(), dtype));
         }
-        lazy::run(self.backend, self.program, self.shape, self.operands)
+        lazy::run(backend, &mut self.program, shape, &mut self.operands)
     }
 }
 
@@ -156,7 +169,7 @@ impl<B: Backend> Array<B> {
         assert_eq!(program.inputs().len(), inputs.len(), "an array for each input");
         assert_eq!(program.outputs().len(), 1, "one output");
         let operands: SmallVec<[Operand<'_, B>; 4]> = inputs.iter().map(|&array| Operand::Array(array)).collect();
-        let mut builder = Builder::new(&operands, op)?;
+        let mut builder = Builder::new(Place::new(&operands, op)?);
         let mut registers: SmallVec<[Reg; 4]> = SmallVec::new();
         for (operand, (array, &dtype)) in operands.iter().zip(inputs.iter().zip(program.inputs())) {
             if array.dtype() != dtype {
@@ -175,7 +188,7 @@ impl<B: Backend> Array<B> {
     /// If the device fails or has no memory left.
     pub fn generate(backend: &B, mut program: Program, result: Reg, shape: &Shape) -> Result<Self> {
         program.output(result);
-        lazy::run(backend, program, shape.clone(), Arrays::new())
+        lazy::run(backend, &mut program, shape, &mut Operands::new())
     }
 
     /// An operation of one operand.
@@ -203,7 +216,7 @@ impl<B: Backend> Array<B> {
             return Ok(Self::constant_of(self.backend.clone(), value, self.shape().clone(), dtype));
         }
         let operand = Operand::Array(self);
-        let mut builder = Builder::new(&[operand], row.name)?;
+        let mut builder = Builder::new(Place::new(&[operand], row.name)?);
         let a = builder.operand(&operand, dtype)?;
         let result = builder.program.unary(op, a);
         builder.finish(result)
@@ -265,7 +278,7 @@ impl<B: Backend> Array<B> {
         {
             return Ok(result);
         }
-        let mut builder = Builder::new(&[a, b], row.name)?;
+        let mut builder = Builder::new(Place::new(&[a, b], row.name)?);
         let run_in = wide.unwrap_or(dtype);
         let (x, y) = (builder.operand(&a, run_in)?, builder.operand(&b, run_in)?);
         let result = builder.program.binary(op, x, y);
@@ -289,7 +302,7 @@ impl<B: Backend> Array<B> {
             e if e == square => Some(base.unary(UnaryOp::Square)?),
             e if e == cube => {
                 let operand = Operand::Array(&base);
-                let mut builder = Builder::new(&[operand], "pow")?;
+                let mut builder = Builder::new(Place::new(&[operand], "pow")?);
                 let x = builder.operand(&operand, dtype)?;
                 let squared = builder.program.unary(UnaryOp::Square, x);
                 let result = builder.program.binary(BinaryOp::Mul, squared, x);
@@ -315,7 +328,7 @@ impl<B: Backend> Array<B> {
     {
         let operands = [a.into(), b.into()];
         let dtype = common_dtype(&operands);
-        let mut builder = Builder::new(&operands, op.name())?;
+        let mut builder = Builder::new(Place::new(&operands, op.name())?);
         let (x, y) = (builder.operand(&operands[0], dtype)?, builder.operand(&operands[1], dtype)?);
         let result = builder.program.compare(op, x, y);
         builder.finish(result)
@@ -350,7 +363,7 @@ impl<B: Backend> Array<B> {
             return Err(Error::dtype(row.name, "a condition of dtype bool", condition.dtype().name())
                 .hint("compare it with something, or convert it with .to(DType::Bool)"));
         }
-        let mut builder = Builder::new(&operands, row.name)?;
+        let mut builder = Builder::new(Place::new(&operands, row.name)?);
         let x = builder.operand(&operands[0], first)?;
         let y = builder.operand(&operands[1], dtype)?;
         let z = builder.operand(&operands[2], dtype)?;
@@ -370,7 +383,7 @@ impl<B: Backend> Array<B> {
             return Ok(Self::constant_of(self.backend.clone(), value.cast(dtype), self.shape().clone(), dtype));
         }
         let operand = Operand::Array(self);
-        let mut builder = Builder::new(&[operand], "to")?;
+        let mut builder = Builder::new(Place::new(&[operand], "to")?);
         let result = builder.operand(&operand, dtype)?;
         builder.finish(result)
     }

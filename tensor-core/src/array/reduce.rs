@@ -6,6 +6,7 @@ use crate::op::Takes;
 use crate::program::MAX_INPUTS;
 use crate::{Backend, DType, Error, Layout, Result, Scalar};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 impl<B: Backend> Array<B> {
     /// Combines the elements along axes; an empty list means all. Sums and products of integers and bools are `I64`;
@@ -29,11 +30,12 @@ impl<B: Backend> Array<B> {
             return Err(Error::index(op.name(), "one axis, or none for all elements", format!("{axes:?}")));
         }
         let source = match op {
-            ReduceOp::Sum | ReduceOp::Prod if !self.dtype.is_float() => self.cast(DType::I64)?,
-            _ => self.clone(),
+            ReduceOp::Sum | ReduceOp::Prod if !self.dtype.is_float() => Cow::Owned(self.cast(DType::I64)?),
+            _ => Cow::Borrowed(self),
         };
         let dtype = if op.gives_index() { DType::I64 } else { source.dtype };
-        let (out_shape, kept) = (self.shape().reduce(&list, false), self.shape().reduce(&list, keepdim));
+        let out_shape = self.shape().reduce(&list, false);
+        let kept = if keepdim { self.shape().reduce(&list, true) } else { out_shape.clone() };
         let count: usize = list.iter().map(|&axis| self.dims()[axis]).product();
         if out_shape.numel() == 0 {
             return Ok(Self::empty_of(self.backend.clone(), kept, dtype));
@@ -66,10 +68,11 @@ impl<B: Backend> Array<B> {
         let inputs: SmallVec<[View<'_, B>; MAX_INPUTS]> =
             fused.inputs.iter().map(|(buffer, layout, dtype)| View { buffer, layout, dtype: *dtype }).collect();
         let spec = ReduceSpec { op, shape: self.shape(), axes: &list, prologue: &fused.program };
-        let layout = Layout::contiguous(out_shape.clone());
         let mut buffer = self.backend.alloc(out_shape.numel() * dtype.size())?;
+        let layout = Layout::contiguous(out_shape);
         self.backend.reduce(&spec, &inputs, ViewMut { buffer: &mut buffer, layout: &layout, dtype })?;
-        Self::from_buffer(self.backend.clone(), buffer, kept, dtype)
+        let layout = if keepdim { Layout::contiguous(kept) } else { layout };
+        Self::from_dense(self.backend.clone(), buffer, layout, dtype)
     }
 
     /// The sum along axes (all if none are named).
