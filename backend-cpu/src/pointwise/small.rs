@@ -1,8 +1,10 @@
-//! Small dense programs, without a plan: what planning costs is more than what they compute.
+//! Small programs, without a plan: what planning costs is more than what they compute. Inputs that do not lie densely are
+//! gathered first.
 
 use super::kernel::{Call, OPERANDS, SPLAT};
 use super::lookup;
-use super::moves::gather;
+use super::moves::{gather, gather_panel};
+use crate::strided::{Axes, Axis, Walk, axes_of, count, merge};
 use crate::vecmath::Level;
 use crate::{Buffer, Cpu};
 use std::mem::MaybeUninit;
@@ -26,7 +28,7 @@ struct Value {
 /// No output is computed in place.
 const NOWHERE: u8 = u8::MAX;
 
-/// Runs a program if it is small, dense and asks for no positions; says whether it did.
+/// Runs a program if it is small, its outputs are dense and it asks for no positions; says whether it did.
 pub(super) fn run(
     level: Level,
     program: &Program,
@@ -45,7 +47,6 @@ pub(super) fn run(
     let mut in_place = false;
     for input in inputs {
         match input {
-            Input::View(view) if !is_dense(view.layout, len) => return Ok(false),
             Input::View(_) => {}
             Input::Output(_) => in_place = true,
         }
@@ -81,14 +82,14 @@ pub(super) fn run(
     for (number, inst) in insts.iter().enumerate() {
         let value = match inst.op {
             Op::Input(input) => {
-                let (at, step) = match &inputs[input as usize] {
+                let (at, lie) = match &inputs[input as usize] {
                     Input::View(view) => (
                         view.buffer.as_ptr().wrapping_add(view.layout.offset() * view.dtype.size()),
-                        usize::from(view.layout.is_contiguous()),
+                        Lie::of(view.layout, len),
                     ),
-                    Input::Output(output) => (out_at[*output].cast_const(), 1),
+                    Input::Output(output) => (out_at[*output].cast_const(), Lie::Dense),
                 };
-                machine.input(number, at, step, in_place)
+                machine.input(number, at, lie, in_place)
             }
             Op::Scalar(scalar) => machine.scalar(program.scalars()[scalar as usize], inst.dtype),
             Op::Iota(_) | Op::Random { .. } => unreachable!("programs that use positions are planned"),
@@ -111,10 +112,37 @@ pub(super) fn run(
     Ok(true)
 }
 
-/// Whether the elements lie densely in row-major order, or are all the same one.
-fn is_dense(layout: &Layout, len: usize) -> bool {
-    layout.is_contiguous()
-        || len > 1 && layout.strides().iter().zip(layout.dims()).all(|(&stride, &size)| stride == 0 || size == 1)
+/// How an input's elements lie.
+#[derive(Clone, Copy)]
+enum Lie<'a> {
+    /// Densely in row-major order.
+    Dense,
+    /// All are the same one.
+    Same,
+    /// In any other way.
+    Apart(&'a Layout),
+}
+
+impl<'a> Lie<'a> {
+    fn of(layout: &'a Layout, len: usize) -> Self {
+        if layout.is_contiguous() {
+            Self::Dense
+        } else if len > 1 && layout.strides().iter().zip(layout.dims()).all(|(&stride, &size)| stride == 0 || size == 1)
+        {
+            Self::Same
+        } else {
+            Self::Apart(layout)
+        }
+    }
+
+    /// How many elements are gathered.
+    fn gathered(self, len: usize) -> usize {
+        match self {
+            Self::Dense => 0,
+            Self::Same => len.min(SPLAT),
+            Self::Apart(_) => len,
+        }
+    }
 }
 
 /// What the intermediate values take, or `None` if that is too much or positions are asked for.
@@ -131,12 +159,12 @@ fn scratch_bytes(
             Op::Iota(_) | Op::Random { .. } => return None,
             Op::Scalar(_) => tile_bytes(inst.dtype, len.min(SPLAT)),
             Op::Input(input) => {
-                let repeated = match &inputs[input as usize] {
-                    Input::View(view) if !view.layout.is_contiguous() => tile_bytes(inst.dtype, len.min(SPLAT)),
-                    Input::View(_) | Input::Output(_) => 0,
+                let gathered = match &inputs[input as usize] {
+                    Input::View(view) => tile_bytes(inst.dtype, Lie::of(view.layout, len).gathered(len)),
+                    Input::Output(_) => 0,
                 };
                 let is_copied = in_place || lookup::load_kernel(inst.dtype).is_some();
-                repeated + if is_copied { tile_bytes(inst.dtype, len) } else { 0 }
+                gathered + if is_copied { tile_bytes(inst.dtype, len) } else { 0 }
             }
             Op::Unary(..) | Op::Binary(..) | Op::Compare(..) | Op::Ternary(..) | Op::Cast(_) => {
                 if direct[number] == NOWHERE { tile_bytes(inst.dtype, len) } else { 0 }
@@ -149,6 +177,28 @@ fn scratch_bytes(
 /// What one value takes, a multiple of the alignment.
 fn tile_bytes(dtype: DType, len: usize) -> usize {
     (dtype.compute().size() * len).next_multiple_of(64)
+}
+
+/// Brings a layout's elements, the first of which lies at `src`, together in row-major order.
+///
+/// # Safety
+/// `dst` is valid for writing as many elements of `size` bytes as the layout has, `src` for reading them at its steps; they
+/// do not overlap.
+unsafe fn gather_all(level: Level, size: usize, dst: *mut u8, src: *const u8, layout: &Layout) {
+    let mut axes: Axes<1> = axes_of(layout.dims(), [layout.strides()], |_| true);
+    merge(&mut axes);
+    let one = Axis { size: 1, steps: [0] };
+    let columns = axes.pop().unwrap_or(one);
+    let rows = axes.pop().unwrap_or(one);
+    let mut walk = Walk::from(&axes, 0);
+    for panel in 0..count(&axes) {
+        let dst = dst.wrapping_add(panel * rows.size * columns.size * size);
+        let src = src.wrapping_offset(walk.offsets[0] * size as isize);
+        let (strides, sides) = ((rows.steps[0], columns.steps[0]), (rows.size, columns.size));
+        // SAFETY: the caller's promise: the panels follow each other in `dst`, and the walk is over the layout's outer axes.
+        unsafe { gather_panel(level, size, dst, columns.size, src, strides, sides) }
+        walk.advance();
+    }
 }
 
 struct Machine<'a> {
@@ -181,16 +231,26 @@ impl Machine<'_> {
         unsafe { kernel(self.level, &call) }
     }
 
-    fn input(&mut self, number: usize, at: *const u8, step: usize, saved: bool) -> Value {
+    fn input(&mut self, number: usize, at: *const u8, lie: Lie<'_>, saved: bool) -> Value {
         let dtype = self.program.insts()[number].dtype;
-        let mut value = Value { at, step };
-        if step == 0 {
+        let mut value = Value { at, step: 1 };
+        if !matches!(lie, Lie::Dense) {
             let size = dtype.size();
-            let count = self.len.min(SPLAT);
+            let count = lie.gathered(self.len);
             let dst = self.take(dtype, count);
-            // SAFETY: the only element lies at `at`; the scratch memory holds `count` elements of at least this size.
-            unsafe { gather(size, dst, at, 0, count) }
             value.at = dst;
+            // SAFETY: the scratch memory holds `count` elements of at least this size. The only element lies at `at`, or
+            // else the layout's elements lie at its steps from there.
+            unsafe {
+                match lie {
+                    Lie::Dense => {}
+                    Lie::Same => {
+                        gather(size, dst, at, 0, count);
+                        value.step = 0;
+                    }
+                    Lie::Apart(layout) => gather_all(self.level, size, dst, at, layout),
+                }
+            }
         }
         // What is an output's old content must be saved before outputs are stored.
         let load = lookup::load_kernel(dtype).or_else(|| saved.then(|| lookup::store_kernel(dtype)));
