@@ -12,6 +12,8 @@ const WIDTH: usize = 2048;
 const MANY: usize = 64;
 /// A block narrower than this is widened, where memory allows, to about twice this width: several rows then count as one.
 const NARROW: usize = 128;
+/// At least so many of these wider rows there must be: joining their columns in the end costs as much as some do.
+const WIDENED: usize = 16;
 
 /// Runs the plan, whose innermost kept axis is the nearest in memory.
 pub(super) fn run<F: Fold>(plan: &Plan, ends: Ends<F>) {
@@ -23,6 +25,7 @@ pub(super) fn run<F: Fold>(plan: &Plan, ends: Ends<F>) {
         && inner.size < NARROW
         && inner.steps[0] == 1
         && row.steps[0] == inner.size as isize
+        && row.size * inner.size >= WIDENED * 2 * NARROW
         && !F::IN_ORDER
     {
         repeats = (2 * NARROW / inner.size).min(row.size);
