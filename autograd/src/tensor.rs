@@ -97,6 +97,15 @@ impl<B: Backend> Tensor<B> {
         self.with_array(|array| array.dims().to_vec())
     }
 
+    pub(crate) fn has_shape(&self, shape: &Shape) -> bool {
+        self.with_array(|array| array.shape() == shape)
+    }
+
+    /// Whether operations on it get a node, so that what a node needs is worth putting together.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.requires_grad() && is_grad_enabled()
+    }
+
     pub(crate) fn checked_shape(&self) -> Shape {
         self.with_array(|array| array.shape().clone())
     }

@@ -11,7 +11,7 @@ impl<B: Backend> Tensor<B> {
     /// Losses compare like with like: PyTorch broadcasts with a warning, which is nearly always a mistake.
     fn expect_same_shape(&self, target: &Self, op: &'static str) -> Result<()> {
         self.expect_float(op)?;
-        if self.shape() == target.shape() {
+        if self.has_shape(&target.checked_shape()) {
             return Ok(());
         }
         Err(Error::shape(op, format!("a target of shape {:?}", self.shape()), format!("{:?}", target.shape()))

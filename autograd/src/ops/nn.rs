@@ -20,14 +20,15 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Self {
-        if weight.rank() != 2 || self.shape().last() != weight.shape().last() {
+        let (depth, sides) = (self.with_array(|x| x.dims().last().copied()), weight.checked_shape());
+        if sides.rank() != 2 || depth != sides.dims().last().copied() {
             let expected = format!("a weight of shape [out, {}]", self.shape().last().map_or(0, |&size| size));
             ok::<()>(Err(Error::shape("linear", expected, format!("{:?}", weight.shape()))));
         }
         let product = self.matmul(&weight.t());
         match bias {
             None => product,
-            Some(bias) if bias.shape() == [weight.size(0)] => product + bias,
+            Some(bias) if bias.with_array(|bias| bias.dims() == &sides.dims()[..1]) => product + bias,
             Some(bias) => ok(Err(Error::shape(
                 "linear",
                 format!("a bias of shape [{}]", weight.size(0)),

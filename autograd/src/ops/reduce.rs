@@ -20,6 +20,9 @@ impl<B: Backend> Tensor<B> {
     }
 
     pub(super) fn try_sum(&self, axes: &[isize], keepdim: bool) -> Result<Self> {
+        if !self.is_recording() {
+            return Ok(Self::from_array(self.array().reduce(ReduceOp::Sum, axes, keepdim)?));
+        }
         apply1(Primitive::Sum(Box::new(self.reduction(axes, keepdim, "sum")?)), self)
     }
 
@@ -424,17 +427,20 @@ impl<B: Backend> Tensor<B> {
 
     /// Summed along the axes along which `shape` would have to broadcast to this tensor's shape.
     pub(crate) fn try_sum_to(&self, shape: &Shape) -> Result<Self> {
-        let own = self.checked_shape();
-        if own == *shape {
+        if self.has_shape(shape) {
             return Ok(self.clone());
         }
+        let own = self.checked_shape();
         let lead = own.rank() - shape.rank();
-        let axes: Vec<isize> = (0..own.rank())
+        let axes: Dims<isize> = (0..own.rank())
             .filter(|&axis| axis < lead || (shape.dims()[axis - lead] == 1 && own.dims()[axis] != 1))
             .map(|axis| axis as isize)
             .collect();
-        let summed = if axes.is_empty() { self.clone() } else { self.try_sum(&axes, true)? };
-        summed.try_reshape_to(shape)
+        if axes.is_empty() {
+            return self.try_reshape_to(shape);
+        }
+        // Where only leading axes go, what is left has the shape.
+        self.try_sum(&axes, axes.len() > lead)?.try_reshape_to(shape)
     }
 
     #[track_caller]

@@ -9,6 +9,9 @@ use tensor_core::{Backend, Dims, Error, Result, Scalar, Shape};
 
 impl<B: Backend> Tensor<B> {
     pub(crate) fn try_viewed(&self, op: ViewOp) -> Result<Self> {
+        if !self.is_recording() {
+            return Ok(Self::from_array(op.of_array(&self.array())?));
+        }
         let shape = self.checked_shape();
         apply1(Primitive::View(Box::new((op, shape))), self)
     }
@@ -19,7 +22,7 @@ impl<B: Backend> Tensor<B> {
     }
 
     pub(crate) fn try_reshape_to(&self, shape: &Shape) -> Result<Self> {
-        if self.checked_shape() == *shape {
+        if self.has_shape(shape) {
             return Ok(self.clone());
         }
         self.try_viewed(ViewOp::Reshape(shape.clone()))
@@ -32,7 +35,7 @@ impl<B: Backend> Tensor<B> {
 
     #[track_caller]
     pub(crate) fn expand_to(&self, shape: &Shape) -> Self {
-        if self.checked_shape() == *shape { self.clone() } else { self.viewed(ViewOp::Expand(shape.clone())) }
+        if self.has_shape(shape) { self.clone() } else { self.viewed(ViewOp::Expand(shape.clone())) }
     }
 
     /// The same elements in another shape; one size may be −1 for "what is left". A view where the strides allow it.
