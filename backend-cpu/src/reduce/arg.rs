@@ -1,5 +1,6 @@
 //! Where the largest or smallest value stands.
 
+use super::SHORT;
 use super::fold::{Extremum, merge_all, wins};
 use crate::Cpu;
 use crate::number::{Number, Wide};
@@ -40,7 +41,10 @@ pub(super) fn run<T: Number, const MAX: bool>(
     // The kept axis is the inner loop where it is the nearer one in memory, or the other is too short for one.
     let across = kept.last().copied().filter(|across| {
         let near = across.steps[0].unsigned_abs();
-        near != 0 && (along.steps[0] == 0 || near < along.steps[0].unsigned_abs() || along.size < 8 && across.size > 8)
+        near != 0
+            && (along.steps[0] == 0
+                || near < along.steps[0].unsigned_abs()
+                || along.size < SHORT && across.size > along.size)
     });
     let (inner, outer) = match across {
         Some(inner) => (inner, &kept[..kept.len() - 1]),

@@ -219,7 +219,7 @@ fn turn<const N: usize>(axis: &mut Axis<N>, start: &mut [isize; N]) {
 }
 
 /// A reduced axis shorter than this is not worth a loop of its own if a kept axis can be the inner one.
-const SHORT: usize = 16;
+const SHORT: usize = 33;
 
 /// Folds a tensor of this shape, whose elements lie these steps apart, along `axes` into results of those steps.
 fn fold<F: Fold>(shape: &Shape, axes: &[usize], steps: &[isize], out_steps: &[isize], mut ends: Ends<F>) {
