@@ -1,7 +1,8 @@
-//! Every kernel of the conformance kit, on small tensors, under Oclgrind: it interprets kernels and sees each access out of
-//! bounds, each race and each barrier that not all work-items reach. None is accepted.
+//! Every operation of the conformance kit, in some dtypes and on small tensors, under Oclgrind: it interprets kernels and
+//! sees each access out of bounds, each race and each barrier that not all work-items reach. None is accepted.
 //!
-//! Oclgrind is a runtime of its own, so this program runs itself once more for each of some dtypes, with Oclgrind as the only runtime.
+//! Oclgrind is a runtime of its own, so this program runs itself once more for each of these dtypes, with Oclgrind as the
+//! only runtime.
 
 use backend_opencl::OpenCl;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};

@@ -6,7 +6,7 @@ use super::values::Rng;
 use proptest::arbitrary::any;
 use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// What a random computation is made from.
 pub(super) struct Choices {
@@ -35,7 +35,7 @@ pub(super) fn shrinking(seed: u64, most_steps: usize, check: impl FnMut(&mut Cho
     };
     // They shrink in this order, and steps that are gone need no shrinking.
     let computations = (vec(any::<[u16; 8]>(), 1..=most_steps), vec(any::<[u16; 2]>(), 1..=4), any::<[u16; 12]>());
-    let (check, denied) = (RefCell::new(check), RefCell::new(false));
+    let (check, denied) = (RefCell::new(check), Cell::new(false));
     let outcome = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &key)).run(
         &computations,
         |(steps, results, operands)| {
@@ -47,7 +47,7 @@ pub(super) fn shrinking(seed: u64, most_steps: usize, check: impl FnMut(&mut Cho
             match (check.borrow_mut())(&mut choices) {
                 Ok(()) => Ok(()),
                 Err(Failure::Denied) => {
-                    *denied.borrow_mut() = true;
+                    denied.set(true);
                     Ok(())
                 }
                 Err(Failure::Wrong(what)) => Err(TestCaseError::fail(what)),

@@ -186,7 +186,6 @@ fn present() -> &'static str {
 fn run_program(ws: &Workspace, run: &Run, program: &Program, (i, n): (usize, usize), report: &mut Report) {
     let width = n.to_string().len();
     print!("[{i:>width$}/{n}] {} {} {} … ", program.package, program.kind.name(), program.target);
-    flush();
     let processes = plan::processes(program);
     let mut commands: Vec<Command> = (1..=processes)
         .map(|part| {

@@ -26,8 +26,8 @@ fn is_once(program: &Program) -> bool {
     program.kind == Kind::Example || ONCE.contains(&program.target.as_str())
 }
 
-/// Whether a program is the conformance kit. It calls a backend's methods directly, so that there is nothing to fuse or not to
-/// fuse; and where it passes with fallbacks forbidden, it passes with them.
+/// Whether a program is the conformance kit. It calls a backend's methods directly, or compares by itself what is fused with
+/// what is not; and where it passes with fallbacks forbidden, it passes with them.
 fn is_kit(program: &Program) -> bool {
     program.target == "conformance"
 }
