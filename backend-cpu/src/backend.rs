@@ -4,9 +4,10 @@ use crate::vecmath::Level;
 use crate::{Buffer, memory, pointwise};
 use std::borrow::Cow;
 use std::sync::OnceLock;
+use tensor_core::matmul::by_plain_product;
 use tensor_core::{
-    Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, Program, ReduceSpec, Result, ScanOp, ScatterOp,
-    Shape, View, ViewMut,
+    Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp,
+    ScatterOp, Shape, View, ViewMut,
 };
 
 /// The processor. Handles are cheap; they share one memory pool and the threads of `rayon`'s pool.
@@ -112,8 +113,15 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        crate::matmul::matmul(self, &a, &b, out)
+    fn matmul(
+        &self,
+        spec: &MatmulSpec<'_>,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        extras: &[View<'_, Self>],
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        by_plain_product(self, spec, [a, b], extras, out, |a, b, out| crate::matmul::matmul(self, &a, &b, out))
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {

@@ -6,9 +6,10 @@ use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::PoisonError;
 use tensor_core::codegen::{self, Source, Tensor};
+use tensor_core::matmul::by_plain_product;
 use tensor_core::{
-    Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, Program, ReduceSpec, Result, ScanOp, ScatterOp,
-    Shape, View, ViewMut,
+    Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp,
+    ScatterOp, Shape, View, ViewMut,
 };
 
 impl Cuda {
@@ -182,13 +183,22 @@ impl Backend for Cuda {
         self.run(op.name(), key, plan, &[input.buffer], &[&*out.buffer])
     }
 
-    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        if self.matmul_by_blas(&a, &b, &out)? {
-            return Ok(());
-        }
-        let key = key(Operation::Matmul, &[tensor(&a), tensor(&b), result(&out)]);
-        let plan = |this: &Self| codegen::matmul(tensor(&a), tensor(&b), result(&out), &this.0.target);
-        self.run("matmul", key, plan, &[a.buffer, b.buffer], &[&*out.buffer])
+    fn matmul(
+        &self,
+        spec: &MatmulSpec<'_>,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        extras: &[View<'_, Self>],
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        by_plain_product(self, spec, [a, b], extras, out, |a, b, out| {
+            if self.matmul_by_blas(&a, &b, &out)? {
+                return Ok(());
+            }
+            let key = key(Operation::Matmul, &[tensor(&a), tensor(&b), result(&out)]);
+            let plan = |this: &Self| codegen::matmul(tensor(&a), tensor(&b), result(&out), &this.0.target);
+            self.run("matmul", key, plan, &[a.buffer, b.buffer], &[&*out.buffer])
+        })
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {

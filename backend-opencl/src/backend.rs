@@ -4,8 +4,10 @@ use crate::{Buffer, OpenCl};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use tensor_core::codegen::{self, Source, Tensor};
+use tensor_core::matmul::by_plain_product;
 use tensor_core::{
-    Backend, DeviceInfo, Error, ErrorKind, Input, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut,
+    Backend, DeviceInfo, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape,
+    View, ViewMut,
 };
 
 impl OpenCl {
@@ -141,9 +143,18 @@ impl Backend for OpenCl {
         self.run(op.name(), &plan, &[input.buffer], &[out.buffer])
     }
 
-    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        let plan = codegen::matmul(tensor(&a), tensor(&b), result(&out), &self.0.target);
-        self.run("matmul", &plan, &[a.buffer, b.buffer], &[out.buffer])
+    fn matmul(
+        &self,
+        spec: &MatmulSpec<'_>,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        extras: &[View<'_, Self>],
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        by_plain_product(self, spec, [a, b], extras, out, |a, b, out| {
+            let plan = codegen::matmul(tensor(&a), tensor(&b), result(&out), &self.0.target);
+            self.run("matmul", &plan, &[a.buffer, b.buffer], &[out.buffer])
+        })
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {

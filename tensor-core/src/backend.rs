@@ -14,7 +14,7 @@
 //!   writes holds `&mut Buffer`, and the core passes only buffers that nobody else holds.
 
 use crate::shape::Dims;
-use crate::{DType, Layout, Program, Result, Shape, fallback};
+use crate::{DType, Layout, MatmulSpec, Program, Result, Shape, fallback};
 use std::borrow::Cow;
 use std::fmt::Debug;
 
@@ -135,16 +135,28 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
         fallback::scan(self, op, axis, input, out)
     }
 
-    /// Matrix products: `out[…, i, j] = Σₖ a[…, i, k]·b[…, k, j]`.
+    /// Matrix products: `out[batch…, rows…, columns…] = Σ a[batch…, rows…, inner…]·b[batch…, inner…, columns…]`, where `spec`
+    /// says how many axes each index has. A matrix product has one axis for rows, inner sum and columns each; a contraction
+    /// of tensors has more, and a convolution is one with a view of an image's windows.
     ///
-    /// Promised: all three have the same leading axes (strides may be 0 or negative in `a` and `b`), ranks of at least 2,
-    /// matching sizes of at least 1, and one number dtype; `out` is contiguous. f16 and bf16
-    /// accumulate in f32; integers wrap.
+    /// Promised: axes and sizes are as `spec` says, sizes at least 1; `a`, `b` and `out` have one number dtype; strides may be
+    /// 0 or negative in `a` and `b`, and elements of these may stand in several places; `out` is contiguous. f16 and bf16
+    /// accumulate in f32; integers wrap. With an epilogue there are as many `extras`, of `out`'s shape, as it has inputs
+    /// after the first; without one there are none.
+    ///
+    /// A backend that knows matrices only uses [`by_plain_product`](crate::matmul::by_plain_product).
     ///
     /// # Errors
     /// If the device fails.
-    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        fallback::matmul(self, a, b, out)
+    fn matmul(
+        &self,
+        spec: &MatmulSpec<'_>,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        extras: &[View<'_, Self>],
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        fallback::matmul(self, spec, a, b, extras, out)
     }
 
     /// `out[…, i, …] = input[…, index[…, i, …], …]`, the index standing at `axis`.

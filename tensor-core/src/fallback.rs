@@ -23,7 +23,9 @@
 //! ```
 
 use crate::reference::{self, HostInput, HostView, HostViewMut};
-use crate::{Backend, Error, ErrorKind, Input, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut};
+use crate::{
+    Backend, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut,
+};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,10 +103,22 @@ pub fn scan<B: Backend>(backend: &B, op: ScanOp, axis: usize, input: View<'_, B>
 ///
 /// # Errors
 /// If the device fails, or `GRADIX_DENY_FALLBACK=1` is set.
-pub fn matmul<B: Backend>(backend: &B, a: View<'_, B>, b: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
+pub fn matmul<B: Backend>(
+    backend: &B,
+    spec: &MatmulSpec<'_>,
+    a: View<'_, B>,
+    b: View<'_, B>,
+    extras: &[View<'_, B>],
+    out: ViewMut<'_, B>,
+) -> Result<()> {
     note_fallback("matmul", backend)?;
     let (held_a, held_b) = (download(backend, a.buffer)?, download(backend, b.buffer)?);
-    replace(backend, out, |out| reference::matmul(&on_host(&a, &held_a), &on_host(&b, &held_b), out))
+    let held = extras.iter().map(|view| download(backend, view.buffer)).collect::<Result<SmallVec<[_; 4]>>>()?;
+    let extras: SmallVec<[HostView<'_>; 4]> =
+        extras.iter().zip(&held).map(|(view, bytes)| on_host(view, bytes)).collect();
+    replace(backend, out, |out| {
+        reference::matmul(spec, &on_host(&a, &held_a), &on_host(&b, &held_b), &extras, out);
+    })
 }
 
 /// [`Backend::gather`] by the reference interpreter.

@@ -1,6 +1,6 @@
 use crate::common::{Random, Tensor, Values, layouts, numbers, same_on_any_number_of_threads};
 use backend_cpu::Cpu;
-use tensor_core::{Backend, DType, Layout, Shape, reference};
+use tensor_core::{Backend, DType, Layout, MatmulSpec, Shape, reference};
 
 fn with(batch: &[usize], rows: usize, columns: usize) -> Vec<usize> {
     [batch, &[rows, columns]].concat()
@@ -10,13 +10,13 @@ fn matmul(a: &Tensor, b: &Tensor) -> Tensor {
     let rank = a.layout.rank();
     let dims = with(&a.layout.dims()[..rank - 2], a.layout.dims()[rank - 2], b.layout.dims()[rank - 1]);
     let mut out = Tensor::garbage(&dims, a.dtype);
-    Cpu::open().matmul(a.view(), b.view(), out.view_mut()).unwrap();
+    Cpu::open().matmul(&MatmulSpec::batched(rank), a.view(), b.view(), &[], out.view_mut()).unwrap();
     out
 }
 
 fn check(a: &Tensor, b: &Tensor, what: &str) {
     let mut out = matmul(a, b);
-    reference::matmul(&a.host(), &b.host(), &mut out.host_mut());
+    reference::matmul(&MatmulSpec::batched(a.layout.rank()), &a.host(), &b.host(), &[], &mut out.host_mut());
     let k = a.layout.dims()[a.layout.rank() - 1] as f64;
     // Both factors are at most 2, so rounding is that of sums up to 4k; where each summand rounds, it piles up like √k. The
     // storage floats' f32 sums are rounded once more at the end.
@@ -123,7 +123,7 @@ fn check_some_rows(a: &Tensor, b: &Tensor) {
             a.dtype,
         );
         let mut expected = Tensor::garbage(&[1, n], a.dtype);
-        reference::matmul(&a.host(), &b.host(), &mut expected.host_mut());
+        reference::matmul(&MatmulSpec::batched(2), &a.host(), &b.host(), &[], &mut expected.host_mut());
         let compared = Tensor { bytes: expected.bytes, ..one };
         compared.check(4.0, |_| a.layout.dims()[1] as f64, &format!("row {row} of {:?}", b.layout));
     }

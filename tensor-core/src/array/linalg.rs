@@ -1,9 +1,10 @@
 //! Matrix products.
 
-use super::Array;
-use crate::backend::ViewMut;
+use super::{Array, Held};
+use crate::backend::{View, ViewMut};
 use crate::shape::Dims;
-use crate::{Backend, DType, Error, Layout, Result, Scalar, Shape};
+use crate::{Backend, DType, Error, Layout, MatmulSpec, Program, Result, Scalar, Shape};
+use smallvec::SmallVec;
 
 impl<B: Backend> Array<B> {
     /// The matrix product by PyTorch's rules: vectors are rows on the left and columns on the right, leading axes
@@ -83,11 +84,86 @@ impl<B: Backend> Array<B> {
         if shape.numel() == 0 || self.numel() == 0 {
             return Ok(Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype));
         }
+        let spec = MatmulSpec::batched(shape.rank());
+        self.run_product(other, &spec, &[], shape)
+    }
+
+    /// The product over groups of axes: `self` has the axes batch, rows, inner, `other` has batch, inner, columns, and the
+    /// result batch, rows, columns, where `spec` says how many each are. Extras broadcast to the result.
+    ///
+    /// ```
+    /// use tensor_core::{Array, MatmulSpec, reference::Reference};
+    /// // Σ over two axes: the whole of a row of matrices times a matrix.
+    /// let a = Array::from_slice(&Reference, &[1.0_f32, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0, 1.0], [2, 2, 2])?;
+    /// let b = Array::from_slice(&Reference, &[1.0_f32, 10.0, 100.0, 1000.0], [2, 2])?;
+    /// let spec = MatmulSpec { batch: 0, rows: 1, inner: 2, columns: 0, epilogue: None };
+    /// assert_eq!(a.contract(&b, &spec, &[])?.to_vec::<f32>()?, [4321.0, 1000.0]);
+    /// # Ok::<(), tensor_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If ranks, sizes, dtypes or devices do not fit, the epilogue does not fit the extras, or the device fails.
+    pub fn contract(&self, other: &Self, spec: &MatmulSpec<'_>, extras: &[&Self]) -> Result<Self> {
+        self.same_device(other, "contract")?;
+        if self.dtype != other.dtype || self.dtype == DType::Bool {
+            let got = format!("{} and {}", self.dtype, other.dtype);
+            return Err(Error::dtype("contract", "two tensors of one number dtype", got));
+        }
+        let ranks = [spec.batch + spec.rows + spec.inner, spec.batch + spec.inner + spec.columns];
+        let fits = [self.rank(), other.rank()] == ranks
+            && self.dims()[..spec.batch] == other.dims()[..spec.batch]
+            && self.dims()[spec.batch + spec.rows..] == other.dims()[spec.batch..spec.batch + spec.inner];
+        if !fits {
+            return Err(Error::shape(
+                "contract",
+                format!(
+                    "{} axes of batch, {} of rows, {} of the inner sum and {} of columns, the shared ones equal",
+                    spec.batch, spec.rows, spec.inner, spec.columns
+                ),
+                format!("shapes {} and {}", self.shape(), other.shape()),
+            ));
+        }
+        let mut dims = Dims::from_slice(&self.dims()[..spec.batch + spec.rows]);
+        dims.extend_from_slice(&other.dims()[spec.batch + spec.inner..]);
+        let shape = Shape::new(&dims).map_err(|error| error.named("contract"))?;
+        let mut wide: SmallVec<[Self; 2]> = SmallVec::new();
+        for extra in extras {
+            self.same_device(extra, "contract")?;
+            wide.push(extra.expand(&shape).map_err(|error| error.named("contract"))?);
+        }
+        let given = std::iter::once(self.dtype).chain(extras.iter().map(|extra| extra.dtype));
+        let own = [self.dtype];
+        let wanted = spec.epilogue.map_or(&own[..], Program::inputs);
+        let results = spec.epilogue.map_or(1, |program| program.outputs().len());
+        let result = spec.epilogue.map_or(self.dtype, |program| program.dtype(program.outputs()[0]));
+        if !given.clone().eq(wanted.iter().copied()) || results != 1 || result != self.dtype {
+            let given: Vec<DType> = given.collect();
+            let expected = format!("an epilogue of {given:?} with one result of {}", self.dtype);
+            return Err(Error::dtype("contract", expected, format!("one of {wanted:?} with {results} of {result}")));
+        }
+        if shape.numel() == 0 {
+            return Ok(Self::empty_of(self.backend.clone(), shape, self.dtype));
+        }
+        if self.numel() == 0 {
+            let zeros = Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype);
+            let Some(program) = spec.epilogue else { return Ok(zeros) };
+            let mut inputs: SmallVec<[&Self; 4]> = SmallVec::new();
+            inputs.push(&zeros);
+            inputs.extend(&wide);
+            return Self::map(program, &inputs, "contract");
+        }
+        self.run_product(other, spec, &wide, shape)
+    }
+
+    /// Runs a product whose operands and result have elements.
+    fn run_product(&self, other: &Self, spec: &MatmulSpec<'_>, extras: &[Self], shape: Shape) -> Result<Self> {
         let (a, b) = (self.held()?, other.held()?);
+        let held = extras.iter().map(Self::held).collect::<Result<SmallVec<[_; 2]>>>()?;
+        let extras: SmallVec<[View<'_, B>; 2]> = held.iter().map(Held::view).collect();
         let mut buffer = self.backend.alloc(shape.numel() * self.dtype.size())?;
         let layout = Layout::contiguous(shape);
         let out = ViewMut::<B> { buffer: &mut buffer, layout: &layout, dtype: self.dtype };
-        self.backend.matmul(a.view(), b.view(), out)?;
+        self.backend.matmul(spec, a.view(), b.view(), &extras, out)?;
         Self::from_dense(self.backend.clone(), buffer, layout, self.dtype)
     }
 }

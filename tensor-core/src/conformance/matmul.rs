@@ -5,7 +5,8 @@ use super::judge::Bound;
 use super::tensor::{Arrangement, HostTensor};
 use super::values::{Rng, sample, specials};
 use crate::backend::View;
-use crate::{Backend, DType, Scalar, reference};
+use crate::op::BinaryOp;
+use crate::{Backend, DType, MatmulSpec, Program, Scalar, reference};
 
 /// The cases of products.
 pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
@@ -19,6 +20,9 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
         add("batches", batches);
         add("values", values);
         add("large", large);
+        add("groups", groups);
+        add("windows", windows);
+        add("epilogue", epilogue);
     }
     cases
 }
@@ -42,7 +46,8 @@ fn on_backend<B: Backend>(
     let (held_a, held_b) = (probe.upload(a)?, probe.upload(b)?);
     probe.written(out, |out| {
         let a = View { buffer: &held_a, layout: &a.layout, dtype: a.dtype };
-        probe.backend.matmul(a, View { buffer: &held_b, layout: &b.layout, dtype: b.dtype }, out)
+        let spec = MatmulSpec::batched(a.layout.rank());
+        probe.backend.matmul(&spec, a, View { buffer: &held_b, layout: &b.layout, dtype: b.dtype }, &[], out)
     })
 }
 
@@ -54,7 +59,7 @@ fn check<B: Backend>(probe: &mut Probe<'_, B>, a: &HostTensor, b: &HostTensor, w
     let out = HostTensor::unwritten(a.dtype, Arrangement::Contiguous.layout(&shape));
     let got = on_backend(probe, a, b, &out)?;
     let mut wanted = out.clone();
-    reference::matmul(&a.view(), &b.view(), &mut wanted.view_mut());
+    reference::matmul(&MatmulSpec::batched(a.layout.rank()), &a.view(), &b.view(), &[], &mut wanted.view_mut());
     probe.compare_all(&out, &got, &wanted.bytes, Bound::EXACT, &format!("{} by {}, {what}", a.shape(), b.shape()))
 }
 
@@ -95,7 +100,7 @@ fn layouts<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
     let out = HostTensor::unwritten(dtype, (layout, len + 8));
     let got = on_backend(probe, &a, &b, &out)?;
     let mut wanted = out.clone();
-    reference::matmul(&a.view(), &b.view(), &mut wanted.view_mut());
+    reference::matmul(&MatmulSpec::batched(a.layout.rank()), &a.view(), &b.view(), &[], &mut wanted.view_mut());
     probe.compare_all(&out, &got, &wanted.bytes, Bound::EXACT, "a result from the fifth element on")
 }
 
@@ -163,7 +168,7 @@ fn values<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
         let out = HostTensor::unwritten(dtype, Arrangement::Contiguous.layout(&out_dims));
         let got = on_backend(probe, &a, &b, &out)?;
         let mut wanted = out.clone();
-        reference::matmul(&a.view(), &b.view(), &mut wanted.view_mut());
+        reference::matmul(&MatmulSpec::batched(a.layout.rank()), &a.view(), &b.view(), &[], &mut wanted.view_mut());
         let magnitude = |tensor: &HostTensor| {
             let mut values = tensor.values().into_iter();
             HostTensor::dense(DType::F64, tensor.shape().dims(), || {
@@ -171,7 +176,9 @@ fn values<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
             })
         };
         let mut scales = HostTensor::unwritten(DType::F64, Arrangement::Contiguous.layout(&out_dims));
-        reference::matmul(&magnitude(&a).view(), &magnitude(&b).view(), &mut scales.view_mut());
+        let (a_size, b_size) = (magnitude(&a), magnitude(&b));
+        let plain = MatmulSpec::batched(2);
+        reference::matmul(&plain, &a_size.view(), &b_size.view(), &[], &mut scales.view_mut());
         let scales = scales.values();
         // A running total of random numbers is off by about the root of their number, in units of the largest total.
         let ulp = 4.0 + (inner as f64).sqrt();
@@ -208,4 +215,142 @@ fn large<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
     let out = HostTensor::unwritten(dtype, Arrangement::Contiguous.layout(&[m, n]));
     let got = on_backend(probe, &a, &b, &out)?;
     probe.compare_all(&out, &got, &wanted.bytes, Bound::EXACT, &format!("[{m}, {k}] by [{k}, {n}]"))
+}
+
+/// Any number of axes for each index, in any arrangement.
+fn groups<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
+    let mut rng = Rng::named(&format!("matmul groups {dtype}"));
+    let counts: [[&[usize]; 4]; 9] = [
+        [&[], &[3, 4], &[5], &[6]],
+        [&[], &[5], &[3, 2], &[4]],
+        [&[], &[5], &[7], &[2, 3]],
+        [&[2], &[3, 2], &[2, 3], &[4, 2]],
+        [&[2, 3], &[2, 1, 3], &[4, 1, 2], &[1, 5]],
+        [&[], &[], &[40], &[3]],
+        [&[3], &[6], &[], &[5]],
+        [&[2], &[4, 9], &[6, 3], &[]],
+        [&[], &[33, 2], &[9, 4], &[5, 7]],
+    ];
+    for [batch, rows, inner, columns] in counts {
+        let spec = MatmulSpec {
+            batch: batch.len(),
+            rows: rows.len(),
+            inner: inner.len(),
+            columns: columns.len(),
+            epilogue: None,
+        };
+        let a_dims = [batch, rows, inner].concat();
+        let b_dims = [batch, inner, columns].concat();
+        for round in 0..4 {
+            let (first, second) = match round {
+                0 => (Arrangement::Contiguous, Arrangement::Contiguous),
+                _ => (rng.pick(&Arrangement::ALL), rng.pick(&Arrangement::ALL)),
+            };
+            let a = HostTensor::new(dtype, first.layout(&a_dims), || entry(dtype, &mut rng));
+            let b = HostTensor::new(dtype, second.layout(&b_dims), || entry(dtype, &mut rng));
+            check_groups(probe, &spec, [&a, &b], &[], &format!("{first:?} by {second:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Operands that are windows over one tensor, so that its elements stand in several places: convolutions.
+fn windows<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
+    let mut rng = Rng::named(&format!("matmul windows {dtype}"));
+    // Channels, the image's sides, the window's, and the steps between windows and within one.
+    for (channels, sides, window, step, spread) in [
+        (1, [6, 7], [3, 3], [1, 1], [1, 1]),
+        (3, [8, 9], [3, 2], [1, 1], [1, 1]),
+        (2, [9, 8], [3, 3], [2, 1], [1, 2]),
+        (4, [12, 11], [2, 3], [3, 2], [2, 1]),
+        (5, [5, 6], [5, 6], [1, 1], [1, 1]),
+    ] {
+        let image = HostTensor::dense(dtype, &[2, channels, sides[0], sides[1]], || entry(dtype, &mut rng));
+        let steps = image.layout.strides().to_vec();
+        let reach = |axis: usize| (sides[axis] - spread[axis] * (window[axis] - 1) - 1) / step[axis] + 1;
+        // Two images, rows and columns of windows, channels, rows and columns within a window.
+        let dims = [2, reach(0), reach(1), channels, window[0], window[1]];
+        let along = |axis: usize, times: usize| steps[2 + axis] * times as isize;
+        let strides =
+            [steps[0], along(0, step[0]), along(1, step[1]), steps[1], along(0, spread[0]), along(1, spread[1])];
+        let view = |order: [usize; 6]| {
+            let shape = crate::Shape::new(order.map(|axis| dims[axis]))?;
+            let layout = crate::Layout::from_parts(shape, order.map(|axis| strides[axis])[..].into(), 0);
+            Ok::<_, crate::Error>(HostTensor { layout, ..image.clone() })
+        };
+        let kernel = HostTensor::dense(dtype, &[7, channels, window[0], window[1]], || entry(dtype, &mut rng));
+        let mut of_images = kernel.clone();
+        let repeated = crate::Shape::new([2, 7, channels, window[0], window[1]])?;
+        of_images.layout = of_images.layout.expand(&repeated)?;
+        let forward = MatmulSpec { batch: 1, rows: 1, inner: 3, columns: 2, epilogue: None };
+        check_groups(probe, &forward, [&of_images, &view([0, 3, 4, 5, 1, 2])?], &[], "windows on the right")?;
+        let turned = MatmulSpec { batch: 0, rows: 3, inner: 3, columns: 1, epilogue: None };
+        let (left, right) =
+            (view([0, 1, 2, 3, 4, 5])?, HostTensor { layout: kernel.layout.permute(&[1, 2, 3, 0])?, ..kernel });
+        check_groups(probe, &turned, [&left, &right], &[], "windows on the left")?;
+        let of_result = HostTensor::dense(dtype, &[7, 2, dims[1], dims[2]], || entry(dtype, &mut rng));
+        let gradient = MatmulSpec { batch: 0, rows: 1, inner: 3, columns: 3, epilogue: None };
+        check_groups(probe, &gradient, [&of_result, &view([0, 1, 2, 3, 4, 5])?], &[], "a sum over windows")?;
+    }
+    Ok(())
+}
+
+/// What is computed of each element of the result: a bias for each column, the larger of that and zero, a tensor of the
+/// result's shape as well.
+fn epilogue<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
+    let mut rng = Rng::named(&format!("matmul epilogue {dtype}"));
+    for (batch, [m, k, n]) in [(&[][..], [5, 3, 7]), (&[], [1, 20, 40]), (&[3], [9, 4, 1]), (&[2], [40, 33, 65])] {
+        let [a_dims, b_dims, out_dims] = dims(batch, [m, k, n]);
+        let a = HostTensor::dense(dtype, &a_dims, || entry(dtype, &mut rng));
+        let b = HostTensor::dense(dtype, &b_dims, || entry(dtype, &mut rng));
+        let mut bias = HostTensor::dense(dtype, &[n], || entry(dtype, &mut rng));
+        bias.layout = bias.layout.expand(&crate::Shape::new(&out_dims)?)?;
+        let arrangement = rng.pick(&Arrangement::ALL);
+        let residual = HostTensor::new(dtype, arrangement.layout(&out_dims), || entry(dtype, &mut rng));
+        let mut program = Program::new();
+        let inputs = [0; 3].map(|_| program.input(dtype));
+        let biased = program.binary(BinaryOp::Add, inputs[0], inputs[1]);
+        let zero = program.scalar(Scalar::Int(0).cast(dtype), dtype);
+        let positive = program.binary(BinaryOp::Maximum, biased, zero);
+        let sum = program.binary(BinaryOp::Add, positive, inputs[2]);
+        program.output(sum);
+        let spec = MatmulSpec { epilogue: Some(&program), ..MatmulSpec::batched(a_dims.len()) };
+        check_groups(probe, &spec, [&a, &b], &[&bias, &residual], "bias, ReLU, residual")?;
+        let mut square = Program::new();
+        let product = square.input(dtype);
+        let product = square.binary(BinaryOp::Mul, product, product);
+        square.output(product);
+        let spec = MatmulSpec { epilogue: Some(&square), ..spec };
+        check_groups(probe, &spec, [&a, &b], &[], "a square")?;
+    }
+    Ok(())
+}
+
+/// Multiplies on both and compares exactly.
+fn check_groups<B: Backend>(
+    probe: &mut Probe<'_, B>,
+    spec: &MatmulSpec<'_>,
+    [a, b]: [&HostTensor; 2],
+    extras: &[&HostTensor],
+    what: &str,
+) -> Check {
+    let mut shape = a.shape().dims()[..spec.batch + spec.rows].to_vec();
+    shape.extend_from_slice(&b.shape().dims()[spec.batch + spec.inner..]);
+    let out = HostTensor::unwritten(a.dtype, Arrangement::Contiguous.layout(&shape));
+    let (held_a, held_b) = (probe.upload(a)?, probe.upload(b)?);
+    let held = extras.iter().map(|extra| probe.upload(extra)).collect::<Result<Vec<_>, _>>()?;
+    let views: Vec<View<'_, B>> = extras
+        .iter()
+        .zip(&held)
+        .map(|(extra, buffer)| View { buffer, layout: &extra.layout, dtype: extra.dtype })
+        .collect();
+    let got = probe.written(&out, |out| {
+        let a = View { buffer: &held_a, layout: &a.layout, dtype: a.dtype };
+        probe.backend.matmul(spec, a, View { buffer: &held_b, layout: &b.layout, dtype: b.dtype }, &views, out)
+    })?;
+    let mut wanted = out.clone();
+    let extras: Vec<_> = extras.iter().map(|extra| extra.view()).collect();
+    reference::matmul(spec, &a.view(), &b.view(), &extras, &mut wanted.view_mut());
+    let what = format!("{} by {} with {spec:?}, {what}", a.shape(), b.shape());
+    probe.compare_all(&out, &got, &wanted.bytes, Bound::EXACT, &what)
 }

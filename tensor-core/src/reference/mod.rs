@@ -12,7 +12,7 @@ pub use pointwise::{evaluate, pointwise};
 
 use crate::backend::{ReduceOp, ReduceSpec, ScanOp, ScatterOp};
 use crate::op::math;
-use crate::{DType, Layout, Scalar};
+use crate::{DType, Layout, MatmulSpec, Scalar};
 use std::cmp::Ordering;
 
 /// A tensor in host memory to read.
@@ -212,22 +212,33 @@ pub fn scan(op: ScanOp, axis: usize, input: &HostView<'_>, out: &mut HostViewMut
 }
 
 /// See [`Backend::matmul`](crate::Backend::matmul).
-pub fn matmul(a: &HostView<'_>, b: &HostView<'_>, out: &mut HostViewMut<'_>) {
-    let rank = a.layout.rank();
-    let inner = a.layout.dims()[rank - 1];
+pub fn matmul(
+    spec: &MatmulSpec<'_>,
+    a: &HostView<'_>,
+    b: &HostView<'_>,
+    extras: &[HostView<'_>],
+    out: &mut HostViewMut<'_>,
+) {
+    let summed = &a.layout.dims()[spec.batch + spec.rows..];
     for position in positions(out.layout.dims()) {
-        let (mut at_a, mut at_b) = (position.clone(), position.clone());
+        let (batch, rest) = position.split_at(spec.batch);
+        let (row, column) = rest.split_at(spec.rows);
         let (mut float, mut int) = (0.0f64, 0i64);
-        for k in 0..inner {
-            at_a[rank - 1] = k;
-            at_b[rank - 2] = k;
-            match (a.get(&at_a), b.get(&at_b)) {
+        for inner in positions(summed) {
+            match (a.get(&[batch, row, &inner].concat()), b.get(&[batch, &inner, column].concat())) {
                 (Scalar::Float(a), Scalar::Float(b)) => float += a * b,
                 (a, b) => int = int.wrapping_add(a.as_i64().wrapping_mul(b.as_i64())),
             }
         }
         let value = if out.dtype.is_float() { Scalar::Float(float) } else { Scalar::Int(int) };
         out.set(&position, value);
+    }
+    if let Some(program) = spec.epilogue {
+        let mut inputs = vec![HostInput::Output(0)];
+        inputs.extend(extras.iter().map(|&view| HostInput::View(view)));
+        let out = HostViewMut { bytes: &mut *out.bytes, layout: out.layout, dtype: out.dtype };
+        let shape = out.layout.shape().clone();
+        pointwise(program, &shape, &inputs, &mut [out]);
     }
 }
 

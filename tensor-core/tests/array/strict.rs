@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tensor_core::reference::{HostBuffer, Reference};
 use tensor_core::{
-    Array, Backend, DType, DeviceInfo, Element, Input, Program, ReduceOp, ReduceSpec, Result, ScanOp, ScatterOp, Shape,
-    View, ViewMut,
+    Array, Backend, DType, DeviceInfo, Element, Input, Layout, MatmulSpec, Program, ReduceOp, ReduceSpec, Result,
+    ScanOp, ScatterOp, Shape, View, ViewMut,
 };
 
 /// A device of its own; clones are the same device.
@@ -197,17 +197,32 @@ impl Backend for Strict {
         Reference.scan(op, axis, input, out)
     }
 
-    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+    fn matmul(
+        &self,
+        spec: &MatmulSpec<'_>,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        extras: &[View<'_, Self>],
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
         let (a, b, out) = (check(&a), check(&b), check_out(out));
-        let lead = out.layout.rank() - 2;
-        assert!([a.layout, b.layout].iter().all(|layout| layout.dims()[..lead] == out.layout.dims()[..lead]));
-        assert_eq!(a.layout.dims()[lead + 1], b.layout.dims()[lead]);
-        assert_eq!((a.layout.dims()[lead], b.layout.dims()[lead + 1]), {
-            let dims = out.layout.dims();
-            (dims[lead], dims[lead + 1])
-        });
+        let MatmulSpec { batch, rows, inner, columns, epilogue } = *spec;
+        let [of_a, of_b, of_out] = [a.layout, b.layout, out.layout].map(Layout::dims);
+        assert_eq!(
+            [of_a.len(), of_b.len(), of_out.len()],
+            [batch + rows + inner, batch + inner + columns, batch + rows + columns]
+        );
+        assert!(of_a[..batch] == of_out[..batch] && of_b[..batch] == of_out[..batch]);
+        assert_eq!(of_a[batch + rows..], of_b[batch..batch + inner]);
+        assert_eq!(of_a[batch..batch + rows], of_out[batch..batch + rows]);
+        assert_eq!(of_b[batch + inner..], of_out[batch + rows..]);
+        assert!([of_a, of_b].iter().all(|dims| !dims.contains(&0)), "no sum is empty");
         assert!(a.dtype == b.dtype && b.dtype == out.dtype && a.dtype != DType::Bool && out.layout.is_contiguous());
-        Reference.matmul(a, b, out)
+        let extras: Vec<_> = extras.iter().map(check).collect();
+        assert!(extras.iter().all(|extra| extra.layout.shape() == out.layout.shape()));
+        let inputs: Vec<_> = std::iter::once(out.dtype).chain(extras.iter().map(|extra| extra.dtype)).collect();
+        assert_eq!(epilogue.map_or(&inputs[..1], Program::inputs), inputs);
+        Reference.matmul(spec, a, b, &extras, out)
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
