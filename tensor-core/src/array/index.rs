@@ -371,7 +371,7 @@ impl<B: Backend> Array<B> {
     }
 
     /// Writes the elements to a place of the same shape in a buffer that nobody else holds.
-    fn copy_into(&self, buffer: &mut B::Buffer, place: &Layout) -> Result<()> {
+    pub(super) fn copy_into(&self, buffer: &mut B::Buffer, place: &Layout) -> Result<()> {
         let mut program = Program::new();
         let out = ViewMut { buffer, layout: place, dtype: self.dtype };
         if let Some(value) = self.constant() {

@@ -17,6 +17,7 @@
 //! | `number.rs` | single numbers, for scalar code |
 //! | `overwrite.rs` | new values in the memory of old ones |
 
+mod conv;
 mod create;
 mod index;
 mod lazy;
@@ -27,6 +28,7 @@ mod pointwise;
 mod reduce;
 mod view;
 
+pub use conv::{Conv, Windows};
 pub use lazy::fusion_enabled;
 pub use number::Number;
 pub use pointwise::Operand;

@@ -2,6 +2,7 @@
 //! backend that checks what the front promises to every backend.
 
 mod constants;
+mod conv;
 mod create;
 mod fused;
 mod index;
