@@ -2,7 +2,7 @@
 
 use tensor_core::codegen::{self, Dialect, Source, Target, Tensor};
 use tensor_core::op::{BinaryOp, UnaryOp};
-use tensor_core::{DType, Layout, Program, Scalar, Shape};
+use tensor_core::{DType, Layout, Program, ReduceOp, ReduceSpec, Scalar, Shape};
 
 fn target(dialect: Dialect) -> Target {
     Target {
@@ -119,4 +119,62 @@ fn layouts_of_one_class_share_a_kernel() {
     assert_eq!(transposed, kernel(matrix(30, 41).transpose(0, 1).unwrap(), &program));
     assert_ne!(dense, transposed);
     assert_ne!(dense, kernel(matrix(3, 4), &Program::copy(DType::F16)));
+}
+
+/// The sources of a sum along an axis, without their preludes.
+fn sums(dialect: Dialect, layout: &Layout, axis: usize, dtype: DType) -> Vec<String> {
+    let target = target(dialect);
+    let shape = layout.shape();
+    let out = Layout::contiguous(shape.reduce(&[axis], false));
+    let copy = Program::copy(dtype);
+    let spec = ReduceSpec { op: ReduceOp::Sum, shape, axes: &[axis], prologue: &copy };
+    let plan = codegen::reduce(&spec, &[Tensor { layout, dtype }], Tensor { layout: &out, dtype }, &target);
+    let sources = plan.launches.iter().map(|launch| launch.kernel.source(&target));
+    sources.map(|source| source[source.find("typedef i32 INDEX").unwrap()..].to_owned()).collect()
+}
+
+#[test]
+fn rows_are_summed_by_warps_that_read_sixteen_bytes_at_once_on_cuda() {
+    let matrix = |rows, columns| Layout::contiguous(Shape::new([rows, columns]).unwrap());
+    for (dtype, lanes) in [(DType::F64, 2), (DType::F32, 4), (DType::BF16, 8), (DType::F16, 8)] {
+        let rows = &sums(Dialect::Cuda, &matrix(64, 4096), 1, dtype)[0];
+        let kind = if dtype == DType::F64 { "f64" } else { "f32" };
+        let kind = if lanes == 8 { "u16" } else { kind };
+        assert!(rows.contains(&format!("struct __align__(16) Pack0 {{ {kind} v[{lanes}]; }}")), "{rows}");
+        assert!(rows.contains("const Pack0 pack0 = ((const Pack0 *)in0)[pack];"), "{rows}");
+        // A block of several warps: one round through shared memory between them.
+        assert!(rows.contains("__shfl_down_sync(0xffffffffu"), "{rows}");
+        assert_eq!(rows.matches("BARRIER").count(), 1, "{rows}");
+        // One warp needs none.
+        let short = &sums(Dialect::Cuda, &matrix(64, 256), 1, dtype)[0];
+        assert!(short.contains("__shfl_down_sync") && !short.contains("BARRIER"), "{short}");
+    }
+    // What does not begin at a multiple of 16 bytes, or lies apart, is read one by one.
+    let part = |from, columns| matrix(64, 4096).narrow(1, from, columns).unwrap();
+    assert!(sums(Dialect::Cuda, &part(4, 2050), 1, DType::F32)[0].contains("Pack0"));
+    for odd in [part(3, 2048), matrix(64, 4095), matrix(64, 4096).slice(1, 0, 2048, 2).unwrap()] {
+        assert!(!sums(Dialect::Cuda, &odd, 1, DType::F32)[0].contains("Pack0"), "{odd:?}");
+    }
+    let columns = &sums(Dialect::Cuda, &matrix(64, 4096), 0, DType::F32)[0];
+    assert!(!columns.contains("Pack0") && !columns.contains("__shfl"), "{columns}");
+    for text in sums(Dialect::OpenCl, &matrix(64, 4096), 1, DType::F32) {
+        assert!(!text.contains("__shfl") && !text.contains("Pack0"), "{text}");
+    }
+}
+
+#[test]
+fn what_stays_the_same_along_a_row_is_read_once_on_cuda() {
+    let matrix = Layout::contiguous(Shape::new([64, 4096]).unwrap());
+    let column = Layout::contiguous(Shape::new([64, 1]).unwrap()).expand(matrix.shape()).unwrap();
+    let mut program = Program::new();
+    let (x, mean) = (program.input(DType::F32), program.input(DType::F32));
+    let less = program.binary(BinaryOp::Sub, x, mean);
+    program.output(less);
+    let spec = ReduceSpec { op: ReduceOp::Sum, shape: matrix.shape(), axes: &[1], prologue: &program };
+    let out = Layout::contiguous(Shape::new([64]).unwrap());
+    let tensor = |layout| Tensor { layout, dtype: DType::F32 };
+    let target = target(Dialect::Cuda);
+    let plan = codegen::reduce(&spec, &[tensor(&matrix), tensor(&column)], tensor(&out), &target);
+    let text = plan.launches[0].kernel.source(&target);
+    assert!(text.contains("Pack0") && text.contains("const f32 still1 = in1[0];") && !text.contains("Pack1"), "{text}");
 }

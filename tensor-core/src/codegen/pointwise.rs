@@ -29,10 +29,10 @@ pub struct PointwiseKernel {
 }
 
 /// The most bytes that a work-item reads or writes at once.
-const PACK: usize = 16;
+pub(super) const PACK: usize = 16;
 
 /// The most instructions that a work-item runs for all its elements: their values share its registers.
-const MAX_UNROLLED: usize = 160;
+pub(super) const MAX_UNROLLED: usize = 160;
 
 /// One operand: a place in memory for every position.
 #[derive(Clone, Debug)]

@@ -2,15 +2,16 @@
 //!
 //! A work-item takes a *segment* of what one output is made of. Where outputs are few, each has several segments, whose
 //! totals are joined by further launches. On CUDA's devices neighbouring work-items are a *team*: they take neighbouring
-//! values of one output and join their totals themselves, so that a launch leaves one total where it would have left many. The
-//! order of additions depends on sizes only, so results repeat.
+//! values of one output and join their totals themselves, by shuffles within a warp and through shared memory between warps, so
+//! that a launch leaves one total where it would have left many. Where values lie densely there, an item reads 16 bytes of them
+//! at once. The order of additions depends on sizes and layouts only, so results repeat.
 
 use super::body::{self, register};
-use super::expression::{load, storage_type, store};
+use super::expression::{load, register_type, storage_type, store};
 use super::params::Block;
-use super::pointwise::{Operand, convert, run, widths};
+use super::pointwise::{MAX_UNROLLED, Operand, PACK, convert, run, widths};
 use super::total::Total;
-use super::walk::{Route, Walk};
+use super::walk::{Route, Walk, merge};
 use super::{Dialect, Kernel, Launch, Plan, Slot, Target, Tensor, previous_power_of_two, whole_groups};
 use crate::backend::{ReduceOp, ReduceSpec};
 use crate::shape::Dims;
@@ -31,9 +32,16 @@ pub struct ReduceKernel {
     inner: Walk,
     /// Whether it writes results rather than totals.
     last: bool,
-    /// How many neighbouring work-items join their totals; divides the number of segments, and the group.
+    /// How many neighbouring work-items join their totals: a power of two that divides the number of segments, and the group.
     team: u8,
+    /// How many neighbouring values an item reads at once.
+    lanes: u8,
+    /// The inputs that are the same for all values of an output, as bits; known only where several values are read at once.
+    still: u8,
 }
+
+/// The work-items of CUDA's devices that run in step, and can shuffle.
+const WARP: usize = 32;
 
 /// The team for outputs with fewer values than this is a warp, and with more a whole group.
 const LONG: usize = 2048;
@@ -115,10 +123,10 @@ impl Split {
 
     /// How many items are a team, and how many segments an output gets then.
     fn teams(span: usize, segments: usize, interleaved: bool, target: &Target) -> (usize, usize) {
-        if target.dialect != Dialect::Cuda || !interleaved || segments == 1 {
+        if target.dialect != Dialect::Cuda || !interleaved || segments == 1 || group(target) < WARP {
             return (1, segments);
         }
-        let team = if span < LONG { segments.next_power_of_two().min(32) } else { group(target) };
+        let team = if span < LONG { segments.next_power_of_two().min(WARP) } else { group(target) };
         (team, segments.next_multiple_of(team))
     }
 
@@ -126,9 +134,9 @@ impl Split {
     fn joining(count: usize, target: &Target) -> (usize, usize, bool) {
         match target.dialect {
             Dialect::OpenCl => (1, if count <= 512 { 1 } else { count.div_ceil(256) }, false),
-            Dialect::Cuda if count < 8 => (1, 1, false),
+            Dialect::Cuda if count < 8 || group(target) < WARP => (1, 1, false),
             Dialect::Cuda => {
-                let team = if count < 256 { 32 } else { group(target) };
+                let team = if count < 256 { WARP } else { group(target) };
                 (team, (count / 64).next_multiple_of(team).max(team), true)
             }
         }
@@ -172,6 +180,8 @@ impl Job<'_> {
         let totals = segments / team;
         let split = Split { outs, span, segments, interleaved, by_output };
 
+        let (lanes, still) =
+            if interleaved { self.pack(&inner_dims, &inner_strides, &outer_dims, &outer_strides) } else { (1, 0) };
         let inner = route(&inner_dims, &inner_strides, &offsets)?;
         let last = totals == 1;
         let mut outer_offsets = offsets.clone();
@@ -194,6 +204,8 @@ impl Job<'_> {
             inner: inner.walk,
             last,
             team: team as u8,
+            lanes,
+            still,
         };
         let block = kernel.block(&split, &outer, &inner, spec.shape, &offsets, self.out.offset as usize);
         let mut slots: SmallVec<[Slot; 8]> = self.inputs.iter().map(|operand| operand.slot).collect();
@@ -214,6 +226,37 @@ impl Job<'_> {
             self.join(plan, dtype, &outer_dims, results, outs, totals);
         }
         Some(())
+    }
+
+    /// How many values an item reads at once, and which inputs are the same for all values of an output. Several are read on
+    /// CUDA's devices where every other input lies densely along an output's values and begins at a multiple of what is read.
+    fn pack(
+        &self,
+        inner_dims: &[usize],
+        inner_strides: &[Vec<isize>],
+        outer_dims: &[usize],
+        outer_strides: &[Vec<isize>],
+    ) -> (u8, u8) {
+        let inner: SmallVec<[&[isize]; 9]> = inner_strides.iter().map(|strides| &strides[..]).collect();
+        let (sizes, strides) = merge(inner_dims, &inner);
+        if self.target.dialect != Dialect::Cuda || sizes.len() != 1 {
+            return (1, 0);
+        }
+        let is_still = |number: usize| strides[number][0] == 0;
+        let moving = || (0..self.inputs.len()).filter(|&number| !is_still(number));
+        let still =
+            (0..self.inputs.len()).filter(|&number| is_still(number)).fold(0, |bits, number| bits | 1 << number);
+        let largest = moving().map(|number| self.inputs[number].dtype.size()).max().unwrap_or(PACK);
+        let lanes = PACK / largest;
+        // Elements have their positions behind the inputs.
+        let dense = moving().chain(self.inputs.len()..strides.len()).all(|number| strides[number][0] == 1);
+        let aligned = |number: usize| {
+            let steps =
+                outer_dims.iter().zip(&outer_strides[number]).filter(|(size, _)| **size > 1).map(|(_, step)| *step);
+            steps.chain([self.inputs[number].offset]).all(|step| step.unsigned_abs().is_multiple_of(lanes))
+        };
+        let packs = dense && moving().all(aligned) && lanes * self.spec.prologue.insts().len() <= MAX_UNROLLED;
+        if packs && lanes > 1 { (lanes as u8, still) } else { (1, 0) }
     }
 
     /// Joins `count` totals for each output, in as many launches as it takes.
@@ -242,6 +285,8 @@ impl Job<'_> {
             inner: inner.walk,
             last,
             team: team as u8,
+            lanes: 1,
+            still: 0,
         };
         let block = kernel.block(&split, &outer, &inner, self.spec.shape, &[], self.out.offset as usize);
         let total = Total::new(self.spec.op, dtype, self.target);
@@ -399,6 +444,14 @@ impl ReduceKernel {
         for number in 0..inputs {
             let _ = writeln!(text, "    in{number} += (i64)p.offset[{number}] + base{number};");
         }
+        if self.team > 1 {
+            // Where functions of this body may be declared is before its entry.
+            text = text.replacen("ENTRY_OF_GROUP", &(total.shuffle() + "ENTRY_OF_GROUP"), 1);
+        }
+        if let (Some(program), 2..) = (&self.prologue, self.lanes) {
+            text += &self.take_packs(program);
+            return self.finish(text, &total, target);
+        }
         text += "    Total total = empty();
     COUNT j = s * (COUNT)p.start;
     const COUNT end = (COUNT)p.length < (COUNT)p.span - j ? j + (COUNT)p.length : (COUNT)p.span;
@@ -413,6 +466,11 @@ impl ReduceKernel {
             }
         }
         text += "    }\n";
+        self.finish(text, &total, target)
+    }
+
+    /// What comes after a segment's total.
+    fn finish(&self, mut text: String, total: &Total, target: &Target) -> String {
         if self.team > 1 {
             text += &self.join_team(target);
         }
@@ -427,22 +485,85 @@ impl ReduceKernel {
         text + "}\n"
     }
 
-    /// Joins the totals of a team, pairwise; the first item of each goes on with the result.
+    /// Joins the totals of a team, pairwise within a warp and then those of warps; the first item of each goes on with the
+    /// result.
     fn join_team(&self, target: &Target) -> String {
-        let (team, group) = (self.team, group(target));
-        format!(
-            "    LOCAL Total totals_of_group[{group}];
-    const i32 place = (i32)LOCAL_ITEM(0), member = place % {team};
-    totals_of_group[place] = total;
-    BARRIER;
-    for (i32 width = {team} / 2; width > 0; width /= 2) {{
-        if (member < width) join(&totals_of_group[place], totals_of_group[place + width]);
-        BARRIER;
-    }}
-    if (!works || member != 0) return;
-    total = totals_of_group[place];
+        let team = usize::from(self.team);
+        let (width, warps) = (team.min(WARP), group(target) / WARP);
+        let mut text = format!(
+            "    for (i32 places = {width} / 2; places > 0; places /= 2) join(&total, below(total, places, {width}));
+    const i32 place = (i32)LOCAL_ITEM(0);
 "
-        )
+        );
+        if team > WARP {
+            let _ = write!(
+                text,
+                "    LOCAL Total of_warps[{warps}];
+    if (place % {WARP} == 0) of_warps[place / {WARP}] = total;
+    BARRIER;
+    if (!works || place != 0) return;
+    for (i32 warp = 1; warp < {warps}; warp++) join(&total, of_warps[warp]);
+"
+            );
+        } else {
+            let _ = writeln!(text, "    if (!works || place % {team} != 0) return;");
+        }
+        text
+    }
+
+    /// The loop over a segment whose values are read several at once; what is left behind the last whole pack comes one by one.
+    fn take_packs(&self, program: &Program) -> String {
+        let (inputs, lanes) = (self.inputs(), self.lanes);
+        let is_still = |number: usize| self.still >> number & 1 == 1;
+        let mut text = "    Total total = empty();\n".to_owned();
+        text += if self.team == 1 { "    {\n" } else { "    if (works) {\n" };
+        for (number, &dtype) in inputs.iter().enumerate() {
+            let line = if is_still(number) {
+                format!("const {} still{number} = {}", register_type(dtype), load(dtype, &format!("in{number}"), "0"))
+            } else {
+                let bytes = usize::from(lanes) * dtype.size();
+                format!("struct __align__({bytes}) Pack{number} {{ {} v[{lanes}]; }}", storage_type(dtype))
+            };
+            let _ = writeln!(text, "    {line};");
+        }
+        let element = |load: &dyn Fn(usize) -> String| {
+            let mut text = String::new();
+            if self.positions() {
+                text += "    const COUNT number = (COUNT)p.first[0] + (COUNT)base_number + k;\n";
+            }
+            text += &body::statements(program, load, "number");
+            let _ = writeln!(text, "    take(&total, {}, (i64)k);", register(program.outputs()[0]));
+            text
+        };
+        let still = |number: usize| format!("still{number}");
+        let _ = write!(
+            text,
+            "    const COUNT span = (COUNT)p.span, packs = span / {lanes};
+    COUNT pack = s;
+    for (; pack < packs; pack += segments) {{
+"
+        );
+        for number in (0..inputs.len()).filter(|&number| !is_still(number)) {
+            let _ = writeln!(text, "    const Pack{number} pack{number} = ((const Pack{number} *)in{number})[pack];");
+        }
+        let packed = |number: usize| load(inputs[number], &format!("pack{number}.v"), "l");
+        let _ = write!(
+            text,
+            "    #pragma unroll
+    for (i32 l = 0; l < {lanes}; l++) {{
+    const COUNT k = pack * {lanes} + (COUNT)l;
+{}    }}
+    }}
+    if (pack == packs) for (COUNT k = packs * {lanes}; k < span; k++) {{
+{}    }}
+    }}
+",
+            element(&|number| if is_still(number) { still(number) } else { packed(number) }),
+            element(&|number| {
+                if is_still(number) { still(number) } else { load(inputs[number], &format!("in{number}"), "k") }
+            }),
+        );
+        text
     }
 
     /// The loop over a segment. On a processor several values are taken side by side, so that they fill a vector.

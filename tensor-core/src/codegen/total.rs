@@ -4,6 +4,7 @@ use super::Target;
 use super::expression::{range, register_type, unsigned_type};
 use crate::backend::ReduceOp;
 use crate::{Category, DType};
+use std::fmt::Write;
 
 /// A running total: how values are taken into it and how two are joined, in C.
 ///
@@ -109,6 +110,27 @@ DEVICE void join(Total *t, Total other) {{
 }}
 "
         )
+    }
+
+    /// The function `below` for CUDA: the total of the item that is so many places further in its warp, of the `width` items
+    /// that are together. All items of a warp have to call it.
+    pub(super) fn shuffle(&self) -> String {
+        let mut text = "DEVICE Total below(Total t, i32 places, i32 width) {\n".to_owned();
+        let small = !matches!(self.kept, "f64" | "f32" | "i64" | "u64" | "i32" | "u32");
+        let mut fields = vec![("kept", self.kept, if small { "i32" } else { self.kept })];
+        if self.compensated {
+            fields.push(("lost", self.kept, self.kept));
+        }
+        if self.op.gives_index() {
+            fields.push(("at", "i64", "i64"));
+        }
+        for (field, held, moved) in fields {
+            let _ = writeln!(
+                text,
+                "    t.{field} = ({held})__shfl_down_sync(0xffffffffu, ({moved})t.{field}, places, width);"
+            );
+        }
+        text + "    return t;\n}\n"
     }
 
     /// The expression of the result, as a value to [store](super::expression::store).
