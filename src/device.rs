@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use tensor_core::reference::{HostBuffer, Reference};
 use tensor_core::{
-    Backend, DeviceInfo, Error, Input, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut,
+    Backend, DeviceInfo, Error, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut,
 };
 
 /// Calls a backend's `open` where the feature is built in.
@@ -369,8 +369,18 @@ impl Backend for Device {
         each!(self, backend => backend.scan(op, axis, view(&input), view_mut(out)))
     }
 
-    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        each!(self, backend => backend.matmul(view(&a), view(&b), view_mut(out)))
+    fn matmul(
+        &self,
+        spec: &MatmulSpec<'_>,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        extras: &[View<'_, Self>],
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        each!(self, backend => {
+            let extras: smallvec::SmallVec<[_; 2]> = extras.iter().map(view).collect();
+            backend.matmul(spec, view(&a), view(&b), &extras, view_mut(out))
+        })
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {

@@ -47,5 +47,7 @@ pub use gradcheck::{GradcheckError, GradcheckOptions, gradcheck, gradgradcheck};
 pub use misuse::attempt;
 pub use mode::{enable_grad, is_grad_enabled, no_grad, with_grad};
 pub use operand::Operand;
-pub use ops::{Ellipsis, Generator, Index, Indices, NewAxis, Slice, StepBy, Target, manual_seed};
+pub use ops::{
+    ConvOptions, Ellipsis, Generator, Index, Indices, NewAxis, Padding, Sizes, Slice, StepBy, Target, manual_seed,
+};
 pub use tensor::{HookHandle, Tensor};

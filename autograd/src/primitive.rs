@@ -12,9 +12,10 @@ use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock};
+use tensor_core::array::{Conv, Windows};
 use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
 use tensor_core::{
-    Array, Backend, DType, Dims, Error, Layout, Number, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
+    Array, Backend, DType, Dims, Error, Layout, MatmulSpec, Number, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
 };
 
 /// An operation with its parameters. Long ones are boxed: a node of scalar code must stay small.
@@ -46,6 +47,14 @@ pub(crate) enum Primitive<B: Backend> {
     Softmax(isize, bool),
     /// The product of two matrices or batches of them.
     Matmul,
+    /// The product over groups of axes: how many are of the batch, the rows, the inner sum and the columns.
+    Contract(Box<[usize; 4]>),
+    /// A convolution, or the gradient of one of its operands.
+    Conv(Box<ConvCall>),
+    /// All windows over the last axes of an operand, which has these lengths there.
+    Windows(Box<(Windows, Dims<usize>)>),
+    /// The sum of windows where they came from, to these lengths.
+    Fold(Box<(Windows, Dims<usize>)>),
     /// A view of an operand of this shape.
     View(Box<(ViewOp, Shape)>),
     /// Elements picked along an axis from an operand of this shape.
@@ -62,6 +71,29 @@ pub(crate) enum Primitive<B: Backend> {
     Assign(Vec<ViewOp>),
     /// A user's own function.
     Custom(Arc<Custom<B>>),
+}
+
+/// The three operations of a convolution. Each takes two of input, weight and result and gives (a gradient of) the third, and
+/// is linear in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConvKind {
+    /// Of input and weight.
+    Forward,
+    /// Of the result's gradient and the weight: the input's gradient.
+    Input,
+    /// Of the result's gradient and the input: the weight's gradient.
+    Weight,
+}
+
+/// What a convolution is given besides its operands.
+#[derive(Clone, Debug)]
+pub(crate) struct ConvCall {
+    pub(crate) kind: ConvKind,
+    pub(crate) conv: Conv,
+    /// The input's sizes after batch and channels.
+    pub(crate) lengths: Dims<usize>,
+    /// The weight's sizes after its channels.
+    pub(crate) sizes: Dims<usize>,
 }
 
 /// What a reduction along axes is given.
@@ -183,6 +215,14 @@ impl<B: Backend> Primitive<B> {
             Self::Softmax(_, false) => "Softmax",
             Self::Softmax(_, true) => "LogSoftmax",
             Self::Matmul => "Matmul",
+            Self::Contract(_) => "Contract",
+            Self::Conv(call) => match call.kind {
+                ConvKind::Forward => "Convolution",
+                ConvKind::Input => "ConvolutionInput",
+                ConvKind::Weight => "ConvolutionWeight",
+            },
+            Self::Windows(_) => "Windows",
+            Self::Fold(_) => "Fold",
             Self::Gather(..) => "Gather",
             Self::Scatter(ScatterOp::Add, ..) => "ScatterAdd",
             Self::Scatter(..) => "Scatter",
@@ -219,6 +259,17 @@ impl<B: Backend> Primitive<B> {
             Self::Scan(op, axis) => array(0).scan(*op, *axis),
             Self::Softmax(axis, log) => array(0).softmax(*axis, *log),
             Self::Matmul => array(0).matmul(array(1)),
+            Self::Contract(counts) => {
+                let [batch, rows, inner, columns] = **counts;
+                array(0).contract(array(1), &MatmulSpec { batch, rows, inner, columns, epilogue: None }, &[])
+            }
+            Self::Conv(call) => match call.kind {
+                ConvKind::Forward => array(0).conv(array(1), &call.conv),
+                ConvKind::Input => array(0).conv_input(array(1), &call.lengths, &call.conv),
+                ConvKind::Weight => array(0).conv_weight(array(1), &call.sizes, &call.conv),
+            },
+            Self::Windows(windows) => array(0).windows(&windows.0),
+            Self::Fold(windows) => array(0).fold(&windows.0, &windows.1),
             Self::View(view) => view.0.of_array(array(0)),
             Self::Gather(axis, from) => array(0).gather(*axis, &from.0),
             Self::Scatter(op, axis, index) => array(0).scatter(*op, *axis, index, array(1)),

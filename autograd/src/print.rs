@@ -1,7 +1,7 @@
 //! How tensors print: as text in PyTorch's form, and as HTML in notebooks.
 
 use crate::graph::{Node, Target};
-use crate::primitive::Primitive;
+use crate::primitive::{ConvKind, Primitive};
 use crate::tensor::Tensor;
 use std::fmt::{self, Write as _};
 use tensor_core::op::{BinaryOp, UnaryOp};
@@ -164,6 +164,8 @@ fn backward_name<B: Backend>(node: &Node<B>, rank: usize) -> String {
         Primitive::Scan(tensor_core::ScanOp::Prod, _) => ("Cumprod", 0),
         Primitive::Matmul if rank == 2 => ("Mm", 0),
         Primitive::Matmul => ("Bmm", 0),
+        Primitive::Conv(call) if call.kind == ConvKind::Forward => ("Convolution", 0),
+        Primitive::Conv(_) => ("ConvolutionBackward", 0),
         other => return format!("{}Backward0", other.name()),
     };
     format!("{name}Backward{overload}")

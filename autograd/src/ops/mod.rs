@@ -10,11 +10,14 @@
 //! | `shape.rs`, `join.rs` | views; joining, splitting, repeating |
 //! | `index.rs` | picking and placing elements |
 //! | `indices.rs`, `indexing.rs` | `x.i(…)`: what an index is, and reading and assigning what it names |
-//! | `linalg.rs` | matrix products |
+//! | `linalg.rs`, `contract.rs` | matrix products; products over any axes |
+//! | `conv.rs`, `pool.rs` | convolutions; pools, and windows |
 //! | `create.rs`, `random.rs` | constructors, and where random numbers come from |
 //! | `inplace.rs` | the methods with a trailing underscore |
 
 mod activation;
+mod contract;
+mod conv;
 mod create;
 mod index;
 mod indexing;
@@ -32,6 +35,7 @@ mod reduce;
 mod shape;
 mod statistics;
 
+pub use conv::{ConvOptions, Padding, Sizes};
 pub use indices::{Ellipsis, Index, Indices, NewAxis, Slice, StepBy};
 pub use pointwise::Target;
 pub use random::{Generator, manual_seed};

@@ -8,6 +8,7 @@
 //! Formulas are those of calculus; at points where the derivative does not exist the convention is PyTorch's, named in the
 //! row. `g` is the result's gradient, `a`, `b`, `c` the operands, `y` the result.
 
+mod conv;
 mod index;
 mod linear;
 mod pointwise;
@@ -134,6 +135,10 @@ pub(crate) fn row<K: Backend>(primitive: &Primitive<K>) -> Row<K> {
         Primitive::Scan(op, _) => reduce::scan(*op),
         Primitive::Softmax(_, log) => reduce::softmax(*log),
         Primitive::Matmul => linear::matmul(),
+        Primitive::Contract(_) => conv::contract(),
+        Primitive::Conv(_) => conv::conv(),
+        Primitive::Windows(_) => conv::windows(),
+        Primitive::Fold(_) => conv::fold(),
         Primitive::View(..) => linear::view(),
         Primitive::Gather(..) => index::gather(),
         Primitive::Scatter(op, ..) => index::scatter(*op),
