@@ -11,8 +11,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tensor_core::codegen::{self, ENTRY, Plan, Source, Target, Tensor};
 use tensor_core::fallback;
+use tensor_core::matmul::by_plain_product;
 use tensor_core::reference::{HostBuffer, Reference};
-use tensor_core::{Backend, DeviceInfo, Input, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut};
+use tensor_core::{
+    Backend, DeviceInfo, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut,
+};
 
 /// Host memory, and operations that write down the kernels that a CUDA device would have run.
 #[derive(Clone, Debug)]
@@ -118,9 +121,19 @@ impl Backend for Planner {
         if self.computes { fallback::scan(self, op, axis, input, out) } else { Ok(()) }
     }
 
-    fn matmul(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        self.note(&codegen::matmul(tensor(&a), tensor(&b), result(&out), &self.target));
-        if self.computes { fallback::matmul(self, a, b, out) } else { Ok(()) }
+    fn matmul(
+        &self,
+        spec: &MatmulSpec<'_>,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        extras: &[View<'_, Self>],
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        by_plain_product(self, spec, [a, b], extras, out, |a, b, out| {
+            self.note(&codegen::matmul(tensor(&a), tensor(&b), result(&out), &self.target));
+            let plain = MatmulSpec::batched(a.layout.rank());
+            if self.computes { fallback::matmul(self, &plain, a, b, &[], out) } else { Ok(()) }
+        })
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
