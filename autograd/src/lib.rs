@@ -48,6 +48,7 @@ pub use misuse::attempt;
 pub use mode::{enable_grad, is_grad_enabled, no_grad, with_grad};
 pub use operand::Operand;
 pub use ops::{
-    ConvOptions, Ellipsis, Generator, Index, Indices, NewAxis, Padding, Sizes, Slice, StepBy, Target, manual_seed,
+    ConvOptions, Ellipsis, Generator, Index, Indices, NewAxis, Padding, PoolOptions, Sizes, Slice, StepBy, Target,
+    manual_seed,
 };
 pub use tensor::{HookHandle, Tensor};

@@ -30,6 +30,7 @@ mod introduction;
 mod special;
 mod table;
 mod transforms;
+mod windows;
 
 pub use crate::gradient_suite as suite;
 
@@ -128,6 +129,7 @@ pub fn cases<B: Device>() -> Vec<Case> {
         introduction: slope pictures piled_up zeroed fifth_power;
         table: unary_operations binary_operations ternary_operations casts reductions statistics products_with_zeros
             scans softmaxes matrix_products views picking placing joining choosing integers_carry_no_gradient;
+        windows: convolutions transposed_convolutions contractions pools windows_and_sums;
         special: ties steps_and_kinks infinite_slopes powers extremes_and_nan norms zeros_in_products
             duplicate_indices untaken_branches remainders broadcasting;
         engine: leaves what_backward_refuses accumulation freed_graphs gradients_given_back higher_orders diamonds hooks

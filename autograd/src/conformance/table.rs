@@ -8,7 +8,7 @@ use tensor_core::op::{BINARY, BinaryOp, TERNARY, TernaryOp, UNARY, UnaryOp};
 type Function<B> = Box<dyn Fn(&[Tensor<B>]) -> Vec<Tensor<B>>>;
 
 /// Functions to check. Failures are gathered, so that one run shows all.
-struct Checks<B: Device> {
+pub(super) struct Checks<B: Device> {
     failures: Vec<String>,
     count: usize,
     options: GradcheckOptions,
@@ -16,7 +16,7 @@ struct Checks<B: Device> {
 }
 
 impl<B: Device> Checks<B> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             failures: Vec::new(),
             count: 0,
@@ -25,7 +25,12 @@ impl<B: Device> Checks<B> {
         }
     }
 
-    fn many(&mut self, name: &str, inputs: &[Tensor<B>], f: impl Fn(&[Tensor<B>]) -> Vec<Tensor<B>> + 'static) {
+    pub(super) fn many(
+        &mut self,
+        name: &str,
+        inputs: &[Tensor<B>],
+        f: impl Fn(&[Tensor<B>]) -> Vec<Tensor<B>> + 'static,
+    ) {
         if !has_f64::<B>() {
             return;
         }
@@ -38,11 +43,11 @@ impl<B: Device> Checks<B> {
         }
     }
 
-    fn one(&mut self, name: &str, x: &Tensor<B>, f: impl Fn(&Tensor<B>) -> Tensor<B> + 'static) {
+    pub(super) fn one(&mut self, name: &str, x: &Tensor<B>, f: impl Fn(&Tensor<B>) -> Tensor<B> + 'static) {
         self.many(name, std::slice::from_ref(x), move |list| vec![f(&list[0])]);
     }
 
-    fn two(
+    pub(super) fn two(
         &mut self,
         name: &str,
         a: &Tensor<B>,
@@ -53,7 +58,7 @@ impl<B: Device> Checks<B> {
     }
 
     #[track_caller]
-    fn done(self) {
+    pub(super) fn done(self) {
         assert!(
             self.failures.is_empty(),
             "{} of {} failed:\n{}",

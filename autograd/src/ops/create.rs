@@ -16,13 +16,6 @@ impl<B: Backend> Tensor<B> {
         Self::from_array(Array::full(device, value, &ok(Shape::new(shape).map_err(|error| error.named(op))), dtype))
     }
 
-    /// The row-major number of every element, as `I64`.
-    #[track_caller]
-    pub(crate) fn positions_of(device: &B, shape: &Shape) -> Self {
-        let numbers = ok(Array::arange(device, 0, shape.numel(), 1, DType::I64));
-        Self::from_array(ok(numbers.reshape(shape)))
-    }
-
     /// [`from_slice`](Self::from_slice) on a device. The dtype is that of the elements.
     ///
     /// ```

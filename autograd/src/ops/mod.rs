@@ -30,6 +30,7 @@ mod loss;
 mod nn;
 mod operators;
 mod pointwise;
+mod pool;
 mod random;
 mod reduce;
 mod shape;
@@ -38,6 +39,7 @@ mod statistics;
 pub use conv::{ConvOptions, Padding, Sizes};
 pub use indices::{Ellipsis, Index, Indices, NewAxis, Slice, StepBy};
 pub use pointwise::Target;
+pub use pool::PoolOptions;
 pub use random::{Generator, manual_seed};
 
 use crate::misuse::ok;

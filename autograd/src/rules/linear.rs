@@ -3,7 +3,8 @@
 use super::{A, B, Jvp, Needs, Row};
 use crate::primitive::{Primitive, ViewOp};
 use crate::tensor::Tensor;
-use tensor_core::Backend;
+use tensor_core::array::Windows;
+use tensor_core::{Backend, Dims};
 
 pub(super) fn identity<K: Backend>() -> Row<K> {
     Row { needs: Needs::NOTHING, vjp: |_, g, _| g.clone(), jvp: Jvp::Linear }
@@ -55,11 +56,14 @@ pub(super) fn view<K: Backend>() -> Row<K> {
                     Tensor::zeros_of(&g.device(), shape, g.dtype()).assigned(vec![op.clone()], g)
                 }
                 // Windows overlap, so their gradients are added up where they came from.
+                ViewOp::Unfold { size: 0, .. } => Tensor::zeros_of(&g.device(), shape, g.dtype()),
+                ViewOp::Unfold { .. } if shape.rank() == 0 => g.reshape_to(shape),
                 ViewOp::Unfold { axis, size, step } => {
-                    let places = Tensor::positions_of(&g.device(), shape);
-                    let places = places.unfold(*axis, *size, *step).flatten();
-                    let flat = Tensor::zeros_of(&g.device(), shape, g.dtype()).flatten();
-                    flat.scatter_add(0, &places, &g.flatten()).reshape_to(shape)
+                    let one = |value: usize| Dims::from_elem(value, 1);
+                    let windows = Windows { size: one(*size), stride: one(*step), dilation: one(1) };
+                    let axis = axis.rem_euclid(shape.rank() as isize);
+                    let length = [shape.dims()[axis as usize]];
+                    g.movedim(axis, -2).folded(&windows, &length).movedim(-1, axis)
                 }
             }
         },
