@@ -48,10 +48,10 @@ mod figures;
 pub mod prelude;
 
 pub use autograd::{
-    Context, Ellipsis, Function, Generator, GradOptions, GradcheckError, GradcheckOptions, HookHandle, Index, Indices,
-    NewAxis, Operand, Slice, StepBy, apply_function, attempt, enable_grad, grad, grad_of, gradcheck, gradgradcheck,
-    hessian, hvp, is_grad_enabled, jacfwd, jacobian, jvp, linearize, manual_seed, no_grad, optim, value_and_grad, vjp,
-    with_grad, with_gradient,
+    Context, ConvOptions, Ellipsis, Function, Generator, GradOptions, GradcheckError, GradcheckOptions, HookHandle,
+    Index, Indices, NewAxis, Operand, Padding, PoolOptions, Sizes, Slice, StepBy, apply_function, attempt, enable_grad,
+    grad, grad_of, gradcheck, gradgradcheck, hessian, hvp, is_grad_enabled, jacfwd, jacobian, jvp, linearize,
+    manual_seed, no_grad, optim, value_and_grad, vjp, with_grad, with_gradient,
 };
 /// The CPU backend: its instruction sets, and the memory that it keeps.
 #[cfg(feature = "cpu")]

@@ -55,6 +55,10 @@ pub(crate) enum Primitive<B: Backend> {
     Windows(Box<(Windows, Dims<usize>)>),
     /// The sum of windows where they came from, to these lengths.
     Fold(Box<(Windows, Dims<usize>)>),
+    /// Of each window over the last axes of an operand with these lengths there, the element that the array says.
+    WindowPick(Box<(Windows, Dims<usize>, Array<B>)>),
+    /// A number for each window, added to the element that the array says: the other way round.
+    WindowPlace(Box<(Windows, Dims<usize>, Array<B>)>),
     /// A view of an operand of this shape.
     View(Box<(ViewOp, Shape)>),
     /// Elements picked along an axis from an operand of this shape.
@@ -223,6 +227,8 @@ impl<B: Backend> Primitive<B> {
             },
             Self::Windows(_) => "Windows",
             Self::Fold(_) => "Fold",
+            Self::WindowPick(_) => "MaxPool",
+            Self::WindowPlace(_) => "MaxPoolInput",
             Self::Gather(..) => "Gather",
             Self::Scatter(ScatterOp::Add, ..) => "ScatterAdd",
             Self::Scatter(..) => "Scatter",
@@ -270,6 +276,8 @@ impl<B: Backend> Primitive<B> {
             },
             Self::Windows(windows) => array(0).windows(&windows.0),
             Self::Fold(windows) => array(0).fold(&windows.0, &windows.1),
+            Self::WindowPick(call) => array(0).window_pick(&call.0, &call.2),
+            Self::WindowPlace(call) => array(0).window_place(&call.0, &call.2, &call.1),
             Self::View(view) => view.0.of_array(array(0)),
             Self::Gather(axis, from) => array(0).gather(*axis, &from.0),
             Self::Scatter(op, axis, index) => array(0).scatter(*op, *axis, index, array(1)),

@@ -129,7 +129,8 @@ pub fn cases<B: Device>() -> Vec<Case> {
         introduction: slope pictures piled_up zeroed fifth_power;
         table: unary_operations binary_operations ternary_operations casts reductions statistics products_with_zeros
             scans softmaxes matrix_products views picking placing joining choosing integers_carry_no_gradient;
-        windows: convolutions transposed_convolutions contractions pools windows_and_sums;
+        windows: convolutions transposed_convolutions contractions pools
+            pools_of_lowest_values windows_and_sums;
         special: ties steps_and_kinks infinite_slopes powers extremes_and_nan norms zeros_in_products
             duplicate_indices untaken_branches remainders broadcasting;
         engine: leaves what_backward_refuses accumulation freed_graphs gradients_given_back higher_orders diamonds hooks

@@ -53,6 +53,12 @@ pub(super) fn transposed_convolutions<B: Device>() {
     checks.two("conv_transpose2d in groups", &spread(&[1, 4, 2, 2], 3), &spread(&[4, 2, 2, 2], 5), |x, w| {
         x.conv_transpose2d(w, None, ConvOptions::new().groups(2).stride(2))
     });
+    checks.two(
+        "conv_transpose1d, more than a stride behind",
+        &spread(&[1, 1, 3], 3),
+        &spread(&[1, 1, 3], 5),
+        |x, w| x.conv_transpose1d(w, None, ConvOptions::new().dilation(3).padding(1).output_padding(2)),
+    );
     checks.two("conv_transpose3d", &spread(&[1, 1, 2, 2, 2], 3), &spread(&[1, 2, 2, 1, 2], 5), |x, w| {
         x.conv_transpose3d(w, Some(&plain(&[0.5, -1.0], &[2])), ConvOptions::new().stride(2))
     });
@@ -99,6 +105,27 @@ pub(super) fn pools<B: Device>() {
     let y = ties.max_pool2d(PoolOptions::new(2).stride(1));
     y.backward_with(&Tensor::from_slice(&[1.0_f32, 10.0], &[1, 1, 2]));
     assert_eq!(super::gradient(&ties), [1.0, 10.0, 0.0, 0.0, 0.0, 0.0]);
+}
+
+/// Where a window has nothing but the lowest value, its first element within the input is chosen, never the padding.
+pub(super) fn pools_of_lowest_values<B: Device>() {
+    let x = Tensor::<B>::from_slice(&[f32::NEG_INFINITY; 6], &[1, 2, 3]).requires_grad_();
+    let (y, at) = x.max_pool_with_indices(2, PoolOptions::new(2).stride(1).padding(1));
+    assert_eq!(at.to_vec::<i64>(), [0, 0, 1, 2, 0, 0, 1, 2, 3, 3, 4, 5]);
+    y.sum().backward();
+    assert_eq!(super::gradient(&x), [4.0, 2.0, 2.0, 2.0, 1.0, 1.0]);
+    let bytes = Tensor::<B>::from_slice(&[0_u8, 0, 0, 7], &[1, 4]);
+    let (y, at) = bytes.max_pool_with_indices(1, PoolOptions::new(3).stride(2).padding(1));
+    assert_eq!((y.to_vec::<u8>(), at.to_vec::<i64>()), (vec![0, 7], vec![0, 3]));
+    let nan = Tensor::<B>::from_slice(&[1.0_f32, f32::NAN, 2.0, f32::NAN], &[1, 4]);
+    let (y, at) = nan.max_pool_with_indices(1, 4);
+    assert!(y.to_vec::<f32>()[0].is_nan());
+    assert_eq!(at.to_vec::<i64>(), [1]);
+    // Longer than one program takes, and more elements than a byte counts.
+    let long: Vec<f32> = (0..600).map(|i| ((i * 37) % 601) as f32).collect();
+    let largest = (0..600).max_by_key(|&i| (i * 37) % 601).map(|i| vec![i as i64]);
+    let (_, at) = Tensor::<B>::from_slice(&long, &[1, 600]).max_pool_with_indices(1, 600);
+    assert_eq!(Some(at.to_vec::<i64>()), largest);
 }
 
 pub(super) fn windows_and_sums<B: Device>() {

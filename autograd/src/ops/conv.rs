@@ -308,11 +308,12 @@ impl<B: Backend> Tensor<B> {
     ) -> Result<Self> {
         let input = self.batched(rank, weight, op)?;
         let sizes: Dims<usize> = weight.shape()[2..].into();
-        let conv = options.of_sizes(&sizes, op)?;
+        let mut conv = options.of_sizes(&sizes, op)?;
         let more = options.output_padding.of_rank(rank, "output padding", op)?;
         let windows = Windows { size: sizes.clone(), stride: conv.stride.clone(), dilation: conv.dilation.clone() };
         let counts = input.shape();
         let mut lengths = Dims::new();
+        let mut behind: Vec<(usize, usize)> = Vec::new();
         for axis in 0..rank {
             let [before, after] = conv.padding[axis];
             let count = counts[2 + axis];
@@ -327,12 +328,19 @@ impl<B: Backend> Tensor<B> {
                 let expected = "an output padding smaller than the stride or the dilation";
                 return Err(Error::value(op, expected, format!("{}", more[axis])));
             }
-            lengths.push(length);
+            // Of what lies behind the last window, as much as a stride holds belongs to the convolution whose gradient this is.
+            // The rest is less padding behind, and zeros once there is none.
+            let rest = more[axis].saturating_sub(conv.stride[axis] - 1);
+            conv.padding[axis][1] = after.saturating_sub(rest);
+            behind.push((0, rest.saturating_sub(after)));
+            lengths.push(length - rest.saturating_sub(after));
         }
         let outputs = weight.size(1).saturating_mul(conv.groups);
-        // What lies behind the last window is padded, so that the convolution of the result is as large as the input.
         let call = ConvCall { kind: ConvKind::Input, conv, lengths, sizes };
-        let result = input.try_convolved(weight, call).map_err(|error| error.named(op))?;
+        let mut result = input.try_convolved(weight, call).map_err(|error| error.named(op))?;
+        if behind.iter().any(|&around| around != (0, 0)) {
+            result = result.pad(&behind, 0);
+        }
         result.biased(bias, outputs, op)?.like_batch_of(self, rank)
     }
 
@@ -376,6 +384,12 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub(crate) fn convolved(&self, other: &Self, call: ConvCall) -> Self {
         ok(self.try_convolved(other, call))
+    }
+
+    /// An operation on windows, of which this is the only operand.
+    #[track_caller]
+    pub(crate) fn with_windows(&self, primitive: Primitive<B>) -> Self {
+        ok(apply1(primitive, self))
     }
 
     pub(super) fn try_windowed(&self, windows: &Windows) -> Result<Self> {

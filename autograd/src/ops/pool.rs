@@ -3,6 +3,8 @@
 use super::conv::Sizes;
 use crate::misuse::ok;
 use crate::mode::no_grad;
+use crate::operand::Operand;
+use crate::primitive::{Primitive, Value, record};
 use crate::tensor::Tensor;
 use tensor_core::array::Windows;
 use tensor_core::{Array, Backend, DType, Dims, Error, Result, Scalar, Shape};
@@ -161,6 +163,54 @@ impl Pool {
     fn coordinate(&self, axis: usize, window: usize, element: usize) -> Option<usize> {
         let at = window * self.windows.stride[axis] + element * self.windows.dilation[axis];
         at.checked_sub(self.padding[axis]).filter(|&at| at < self.lengths[axis])
+    }
+
+    /// Numbers of each window, from a function of the axis and the window's number along it.
+    fn along<B: Backend>(&self, axis: usize, like: &Tensor<B>, value: impl Fn(usize) -> i64) -> Tensor<B> {
+        let values: Vec<i64> = (0..self.counts[axis]).map(value).collect();
+        let mut shape = vec![1; self.rank() - axis];
+        shape[0] = values.len();
+        like.host_places(&values, &shape).to_dtype(like.dtype())
+    }
+
+    /// Which elements are the largest, corrected where all have the lowest value: not one of the padding before the input,
+    /// but the first of the input.
+    fn within<B: Backend>(&self, which: &Tensor<B>) -> Tensor<B> {
+        if self.padding.iter().all(|&padding| padding == 0) {
+            return which.clone();
+        }
+        // A size of 256 is no u8.
+        let mut rest = which.to_dtype(DType::I32);
+        let mut result: Option<Tensor<B>> = None;
+        for axis in (0..self.rank()).rev() {
+            let size = self.windows.size[axis];
+            let own = &rest % size as i64;
+            rest = rest.floor_divide(size as i64);
+            let first = self.along(axis, &rest, |window| {
+                (0..size).find(|&at| self.coordinate(axis, window, at).is_some()).unwrap_or(0) as i64
+            });
+            let inner: usize = self.windows.size[axis + 1..].iter().product();
+            let own = own.maximum(&first) * inner as i64;
+            result = Some(result.map_or(own.clone(), |result| result + own));
+        }
+        result.map_or_else(|| which.clone(), |result| result.to_dtype(which.dtype()))
+    }
+
+    /// Where in the input the elements stand, counted in row-major order over the windows' axes.
+    fn places<B: Backend>(&self, which: &Tensor<B>) -> Tensor<B> {
+        let mut rest = which.to_dtype(DType::I64);
+        let mut result: Option<Tensor<B>> = None;
+        for axis in (0..self.rank()).rev() {
+            let size = self.windows.size[axis];
+            let own = (&rest % size as i64) * self.windows.dilation[axis] as i64;
+            rest = rest.floor_divide(size as i64);
+            let start = self
+                .along(axis, &rest, |window| (window * self.windows.stride[axis]) as i64 - self.padding[axis] as i64);
+            let inner: usize = self.lengths[axis + 1..].iter().product();
+            let own = (own + start) * inner as i64;
+            result = Some(result.map_or(own.clone(), |result| result + own));
+        }
+        result.unwrap_or_else(|| which.clone())
     }
 
     /// Along an axis, how many elements of each window count for a mean.
@@ -373,6 +423,16 @@ impl<B: Backend> Tensor<B> {
     pub fn adaptive_max_pool(&self, sizes: &[usize]) -> Self {
         let first = ok(self.adaptive(sizes, "adaptive_max_pool"));
         let shape = self.shape();
+        if sizes.iter().zip(&shape[first..]).all(|(&size, &length)| length.is_multiple_of(size)) {
+            // Windows of one size, side by side.
+            let windows: Vec<usize> = shape[first..].iter().zip(sizes).map(|(length, size)| length / size).collect();
+            let lead: usize = shape[..first].iter().product();
+            let flat = [&[lead], &shape[first..]].concat();
+            let flat = self.reshape_to(&ok(Shape::new(&flat)));
+            let pooled =
+                ok(flat.try_max_pool(sizes.len(), &PoolOptions::new(&windows[..]), false, "adaptive_max_pool")).0;
+            return pooled.reshape_to(&ok(Shape::new([&shape[..first], sizes].concat())));
+        }
         let tables: Vec<Vec<Vec<usize>>> = sizes
             .iter()
             .zip(&shape[first..])
@@ -394,7 +454,7 @@ impl<B: Backend> Tensor<B> {
                 let windows = windows.unflatten(axis, [count as isize, size as isize]).movedim(axis + 1, -1);
                 let starts: Vec<i64> = table.iter().map(|window| window[0] as i64).collect();
                 let step = shape[first + number + 1..].iter().product();
-                stage = stage.next(&windows, axis, step, &starts, None);
+                stage = stage.next(&windows, axis, step, &starts);
             }
             stage.at
         });
@@ -441,39 +501,17 @@ impl<B: Backend> Tensor<B> {
         op: &'static str,
     ) -> Result<(Self, Option<Self>)> {
         let pool = Pool::new(self, rank, options, op)?;
-        let first = self.rank() - rank;
+        let padded = pool.padded(self, lowest(self.dtype()));
         if !with_indices && !(self.requires_grad() && crate::is_grad_enabled()) {
-            let windows = pool.padded(self, lowest(self.dtype())).try_windowed(&pool.windows)?;
-            let axes: Vec<isize> = (1..=rank as isize).map(|back| -back).collect();
-            return Ok((windows.amax(&axes, false), None));
+            return Ok((Self::from_array(padded.array().window_max(&pool.windows)?.0), None));
         }
-        let indices = no_grad(|| -> Result<Self> {
-            let mut stage = Stage { values: self.detach(), at: None };
-            for number in (0..rank).rev() {
-                let axis = (first + number) as isize;
-                let of = |list: &Dims<usize>| Dims::from_slice(&list[number..=number]);
-                let Windows { size, stride, dilation } = &pool.windows;
-                let one = Windows { size: of(size), stride: of(stride), dilation: of(dilation) };
-                let mut values = stage.values.movedim(axis, -1);
-                if pool.border(number) != (0, 0) {
-                    values = values.pad(&[pool.border(number)], lowest(self.dtype()));
-                }
-                let windows = values.try_windowed(&one)?.movedim(-2, axis);
-                let counted = 0..pool.counts[number];
-                let start = |window: usize| (window * stride[number]) as i64 - pool.padding[number] as i64;
-                let starts: Vec<i64> = counted.clone().map(start).collect();
-                // Where all are the lowest value the first element of the window wins, which must not be one of the padding.
-                let firsts: Vec<i64> = counted
-                    .map(|window| {
-                        (0..size[number]).find(|&at| pool.coordinate(number, window, at).is_some()).unwrap_or(0) as i64
-                    })
-                    .collect();
-                let step = pool.lengths[number + 1..].iter().product();
-                stage = stage.next(&windows, axis, step, &starts, Some((&firsts, dilation[number])));
-            }
-            Ok(stage.at.expect("there is at least one axis"))
-        })?;
-        Ok((self.at_places(first, &indices), with_indices.then_some(indices)))
+        let (largest, which) = padded.array().window_max(&pool.windows)?;
+        let which = pool.within(&Self::from_array(which));
+        let lengths = padded.shape();
+        let call = (pool.windows.clone(), lengths[lengths.len() - rank..].into(), which.array());
+        let operand = [Value::Array(padded.array())];
+        let values = record(Primitive::WindowPick(Box::new(call)), &[Operand::Ref(&padded)], &operand, largest);
+        Ok((values, with_indices.then(|| pool.places(&which))))
     }
 
     /// The elements at these places of the axes from `first` on, counted in row-major order.
@@ -547,29 +585,12 @@ struct Stage<B: Backend> {
 
 impl<B: Backend> Stage<B> {
     /// After one more axis: `windows` has its windows' elements last, and each begins at one of `starts` along the axis, one
-    /// place of which is `step` places in all. With `first` elements before these are padding, and the others lie so far
-    /// apart. Ties go to the first, and as outer axes come later, to the first in row-major order.
-    fn next(
-        &self,
-        windows: &Tensor<B>,
-        axis: isize,
-        step: usize,
-        starts: &[i64],
-        first: Option<(&[i64], usize)>,
-    ) -> Self {
-        let along = |values: &[i64]| {
-            let mut shape = vec![1; windows.rank() - 1];
-            shape[axis as usize] = values.len();
-            windows.host_places(values, &shape)
-        };
-        let mut element = windows.argmax_dim(-1, false);
-        if let Some((firsts, dilation)) = first {
-            if firsts.iter().any(|&first| first > 0) {
-                element = element.maximum(&along(firsts));
-            }
-            element = element * dilation as i64;
-        }
-        let place = element + along(starts);
+    /// place of which is `step` places in all. Ties go to the first, and as outer axes come later, to the first in row-major
+    /// order.
+    fn next(&self, windows: &Tensor<B>, axis: isize, step: usize, starts: &[i64]) -> Self {
+        let mut shape = vec![1; windows.rank() - 1];
+        shape[axis as usize] = starts.len();
+        let place = windows.argmax_dim(-1, false) + windows.host_places(starts, &shape);
         let at = match &self.at {
             None => place,
             Some(inner) => inner.gather(axis, &place) + place * step as i64,

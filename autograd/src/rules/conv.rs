@@ -68,3 +68,16 @@ pub(super) fn fold<K: Backend>() -> Row<K> {
         jvp: Jvp::Linear,
     }
 }
+
+/// Picking and placing elements of windows are each other's adjoints.
+pub(super) fn chosen<K: Backend>() -> Row<K> {
+    Row {
+        needs: Needs::NOTHING,
+        vjp: |k: &Call<'_, K>, g, _| match k.primitive {
+            Primitive::WindowPick(call) => g.with_windows(Primitive::WindowPlace(call.clone())),
+            Primitive::WindowPlace(call) => g.with_windows(Primitive::WindowPick(call.clone())),
+            _ => unreachable!("this is the row of chosen elements"),
+        },
+        jvp: Jvp::Linear,
+    }
+}

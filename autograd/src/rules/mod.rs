@@ -139,6 +139,7 @@ pub(crate) fn row<K: Backend>(primitive: &Primitive<K>) -> Row<K> {
         Primitive::Conv(_) => conv::conv(),
         Primitive::Windows(_) => conv::windows(),
         Primitive::Fold(_) => conv::fold(),
+        Primitive::WindowPick(_) | Primitive::WindowPlace(_) => conv::chosen(),
         Primitive::View(..) => linear::view(),
         Primitive::Gather(..) => index::gather(),
         Primitive::Scatter(op, ..) => index::scatter(*op),

@@ -27,11 +27,13 @@ mod overwrite;
 mod pointwise;
 mod reduce;
 mod view;
+mod windows;
 
-pub use conv::{Conv, Windows};
+pub use conv::Conv;
 pub use lazy::fusion_enabled;
 pub use number::Number;
 pub use pointwise::Operand;
+pub use windows::Windows;
 
 use crate::backend::View;
 use crate::{Backend, DType, Element, Error, ErrorKind, Layout, Program, Result, Scalar, Shape};

@@ -147,7 +147,8 @@ fn plain(rank: usize) -> Conv {
 #[test]
 fn constants_and_empty_tensors() {
     let device = Strict::far("a");
-    let ones = |dims: &[usize]| Array::full(&device, 1, &tensor_core::Shape::new(dims).unwrap(), tensor_core::DType::I64);
+    let ones =
+        |dims: &[usize]| Array::full(&device, 1, &tensor_core::Shape::new(dims).unwrap(), tensor_core::DType::I64);
     let padded = Conv { padding: [[1, 1]][..].into(), ..plain(1) };
     let y = ones(&[1, 2, 4]).conv(&ones(&[3, 2, 3]), &padded).unwrap();
     assert_eq!(y.to_vec::<i64>().unwrap(), [4, 6, 6, 4].repeat(3));
@@ -178,9 +179,7 @@ fn huge_parameters_neither_hang_nor_overflow() {
 #[test]
 fn misuse_is_named() {
     let device = Strict::far("a");
-    let of = |dims: &[usize]| {
-        Array::from_slice(&device, &numbers(dims.iter().product(), 1), dims).unwrap()
-    };
+    let of = |dims: &[usize]| Array::from_slice(&device, &numbers(dims.iter().product(), 1), dims).unwrap();
     let (x, w) = (of(&[2, 4, 6]), of(&[6, 2, 3]));
     let says = |result: tensor_core::Result<Array<Strict>>, what: &str| {
         let error = result.unwrap_err().to_string();
