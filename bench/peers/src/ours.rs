@@ -220,6 +220,23 @@ fn learning(case: &str) -> Option<Box<dyn Job>> {
                 loss.item()
             })
         }
+        "cnn" => {
+            let (x, target) = (tensor(1, &[32, 1, 28, 28], 1.0), indices(2, 32, 10));
+            let filters = [parameter(3, &[16, 1, 3, 3], 0.3), parameter(4, &[32, 16, 3, 3], 0.1)];
+            let weight = parameter(5, &[10, 1568], 0.05);
+            let mut optimizer = Sgd::new([&filters[0], &filters[1], &weight], 0.1);
+            training(move || {
+                let mut y = x.clone();
+                for filter in &filters {
+                    y = y.conv2d(filter, None, ConvOptions::new().padding(1)).relu().max_pool2d(2);
+                }
+                let loss = y.flatten_dims(1, 3).linear(&weight, None).cross_entropy(&target);
+                optimizer.zero_grad();
+                loss.backward();
+                optimizer.step();
+                loss.item()
+            })
+        }
         "attention" => attention(),
         "adamw" => {
             let weights = parameter(1, &[10_000_000], 1.0);

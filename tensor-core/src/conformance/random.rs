@@ -34,7 +34,7 @@ pub(super) fn shrinking(seed: u64, most_steps: usize, check: impl FnMut(&mut Cho
         ..Config::default()
     };
     // They shrink in this order, and steps that are gone need no shrinking.
-    let computations = (vec(any::<[u16; 8]>(), 1..=most_steps), vec(any::<[u16; 2]>(), 1..=4), any::<[u16; 12]>());
+    let computations = (vec(any::<[u16; 8]>(), 1..=most_steps), vec(any::<[u16; 2]>(), 1..=4), any::<[u16; 16]>());
     let (check, denied) = (RefCell::new(check), Cell::new(false));
     let outcome = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &key)).run(
         &computations,
