@@ -10,13 +10,14 @@ use super::Product;
 use super::pack::Packed;
 use super::vector::{Factor, Vector};
 use crate::parallel::{GRAIN, for_each};
+use crate::pointwise::moves::prefetch;
 use crate::strided::Source;
 use crate::vecmath::{Isa, Level, Task};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Steps along `k` in a block.
-const DEPTH: usize = 256;
+/// The bytes of a line (a row of a, a column of b) in a block, at most.
+const DEPTH_BYTES: usize = 2048;
 /// Rows of a in a block, at most.
 const ROWS: usize = 256;
 /// With at most so many rows, all of a is packed at once and threads share out the columns.
@@ -123,6 +124,12 @@ impl Plan {
     }
 }
 
+/// Steps along `k` in a block: blocks of equal length, so that no short one is left over. They depend on nothing else, since
+/// a sum's rounding does on them.
+fn depth<F>(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(DEPTH_BYTES / size_of::<F>()))
+}
+
 /// The rows of a tile and the lanes of a vector on an instruction set.
 struct Shape<F>(PhantomData<F>);
 
@@ -186,7 +193,7 @@ impl<F: Factor> Part<F> {
         let width = ACROSS * V::LANES;
         let Self { work, plan, packed, rows, columns } = self;
         let Plan { direct, by_columns, k, .. } = plan;
-        let depth = DEPTH.min(k);
+        let depth = depth::<F>(k);
         // Room for what is packed on the way: a's block where all of b was packed before, else one sliver of b. The last
         // sliver of a b that is read where it is has to be packed too if it is not full.
         let room = if by_columns { 0 } else { rows.len().min(ROWS).next_multiple_of(MR) * depth };
@@ -271,6 +278,12 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
     // of the result only its rows and columns are touched.
     unsafe {
         let mut sums = [[V::splat(V::Elem::default()); NV]; MR];
+        // The tile of a large result comes from far away; it may do so while its sums are computed.
+        if depth > SHORT {
+            for i in 0..MR {
+                prefetch(out.wrapping_add(i * row_step), NV * V::LANES);
+            }
+        }
         let mut at = [a.first; MR];
         for (i, at) in at.iter_mut().enumerate() {
             *at = a.first.offset(i.min(rows - 1) as isize * a.next);
@@ -314,6 +327,9 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
         }
     }
 }
+
+/// Steps up to which a tile is finished too soon to ask for its memory ahead.
+const SHORT: usize = 128;
 
 /// The most lanes of any vector: 64 bytes of i16.
 const MAX_LANES: usize = 32;
