@@ -2,6 +2,7 @@
 
 use crate::data::{integers, uniform, unit};
 use crate::job::{Job, Library, job};
+use gradix::ConvOptions;
 use gradix::optim::{AdamW, Optimizer, Sgd};
 use gradix::prelude::*;
 use std::hint::black_box;
