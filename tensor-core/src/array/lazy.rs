@@ -75,11 +75,33 @@ impl<B: Backend> Lazy<B> {
         matches!(*self.state(), State::Pending(..))
     }
 
+    /// Keeps the dense result. Whoever computed it first wins; another thread's is the same.
+    fn done(&self, buffer: B::Buffer) {
+        let mut state = self.state();
+        if matches!(*state, State::Pending(..)) {
+            let old = std::mem::replace(&mut *state, State::Done(buffer));
+            // Dropping the operands may drop whole expressions; not under the lock.
+            drop(state);
+            drop(old);
+        }
+    }
+
     /// The dense result; runs the expression if it has not run.
     pub(super) fn force(self: &Arc<Self>, backend: &B) -> Result<B::Buffer> {
         loop {
-            if let State::Done(buffer) = &*self.state() {
-                return Ok(buffer.clone());
+            let alone = match &*self.state() {
+                State::Done(buffer) => return Ok(buffer.clone()),
+                State::Pending(program, operands) if stands_alone(backend, operands) => {
+                    Some((program.clone(), operands.clone()))
+                }
+                State::Pending(..) => None,
+            };
+            if let Some((program, operands)) = alone {
+                // The program as it is does the same as a graph of one expression, without the time to make one.
+                let operands: Operands<'_, B> = operands.iter().map(Cow::Borrowed).collect();
+                let (buffer, _) = compute(backend, &program, &self.shape, &operands)?;
+                self.done(buffer);
+                continue;
             }
             let mut graph = Graph::collect(self);
             // Another thread may have run it in between; then there is nothing to collect.
@@ -117,6 +139,18 @@ pub(super) fn run_now<B: Backend>(
     shape: &Shape,
     operands: &[Cow<'_, Array<B>>],
 ) -> Result<Array<B>> {
+    let dtype = program.dtype(program.outputs()[0]);
+    let (buffer, layout) = compute(backend, program, shape, operands)?;
+    Array::from_dense(backend.clone(), buffer, layout, dtype)
+}
+
+/// The result of a program of one output over operands of shape `shape`, which is not empty: dense memory, and its layout.
+fn compute<B: Backend>(
+    backend: &B,
+    program: &Program,
+    shape: &Shape,
+    operands: &[Cow<'_, Array<B>>],
+) -> Result<(B::Buffer, Layout)> {
     let mut held: SmallVec<[Held<'_, B>; 3]> = SmallVec::new();
     for operand in operands {
         held.push(operand.held()?);
@@ -135,7 +169,7 @@ pub(super) fn run_now<B: Backend>(
     let mut buffer = backend.alloc(shape.numel() * dtype.size())?;
     let output = ViewMut { buffer: &mut buffer, layout: &layout, dtype };
     backend.pointwise(program, shape, &inputs, &mut [output])?;
-    Array::from_dense(backend.clone(), buffer, layout, dtype)
+    Ok((buffer, layout))
 }
 
 /// Lets a program of one output wait over operands of shape `shape`.
@@ -204,6 +238,23 @@ fn fusible<B: Backend>(operand: &Array<B>) -> Option<&Arc<Lazy<B>>> {
         }
         _ => None,
     }
+}
+
+/// Whether a program over these operands has nothing to gain from a graph: all are in memory, and none is there twice.
+fn stands_alone<B: Backend>(backend: &B, operands: &Arrays<B>) -> bool {
+    let is_same = |a: &Array<B>, b: &Array<B>| match (&a.storage, &b.storage) {
+        (Storage::Buffer(a), Storage::Buffer(b)) => backend.is_same(a, b),
+        (Storage::Lazy(a), Storage::Lazy(b)) => Arc::ptr_eq(a, b),
+        _ => false,
+    };
+    operands.iter().enumerate().all(|(number, operand)| {
+        let in_memory = match &operand.storage {
+            Storage::Buffer(_) => true,
+            Storage::Lazy(lazy) => !lazy.is_pending(),
+            Storage::Const(_) => false,
+        };
+        in_memory && !operands[..number].iter().any(|other| is_same(operand, other) && operand.layout == other.layout)
+    })
 }
 
 /// What a reduction needs to compute its operand on the fly.
@@ -342,14 +393,7 @@ impl<B: Backend> Graph<B> {
         backend.pointwise(&fused.program, shape, &inputs, &mut outputs)?;
         drop(outputs);
         for (&place, buffer) in self.outputs.iter().zip(buffers) {
-            // Whoever computed it first wins; another thread's result is the same.
-            let mut state = self.nodes[place].lazy.state();
-            if matches!(*state, State::Pending(..)) {
-                let old = std::mem::replace(&mut *state, State::Done(buffer));
-                // Dropping the operands may drop whole expressions; not under the lock.
-                drop(state);
-                drop(old);
-            }
+            self.nodes[place].lazy.done(buffer);
         }
         Ok(())
     }
