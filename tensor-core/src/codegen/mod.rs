@@ -33,7 +33,7 @@ pub use pointwise::{PointwiseKernel, Source, pointwise};
 pub use prelude::ENTRY;
 pub use reduce::{ReduceKernel, reduce};
 pub use scan::{ScanKernel, scan};
-pub use softmax::softmax;
+pub use softmax::{SoftmaxKernel, softmax};
 pub use sort::{SortKernel, sort};
 pub use walk::Walk;
 
@@ -132,6 +132,8 @@ pub enum Kernel {
     Reduce(ReduceKernel),
     /// A step of running totals.
     Scan(ScanKernel),
+    /// Softmax of lines that registers hold.
+    Softmax(SoftmaxKernel),
     /// Matrix products.
     Matmul(MatmulKernel),
     /// Elements from indexed places.
@@ -153,6 +155,7 @@ impl Kernel {
             Self::Pointwise(kernel) => kernel.body(target),
             Self::Reduce(kernel) => kernel.body(target),
             Self::Scan(kernel) => kernel.body(target),
+            Self::Softmax(kernel) => kernel.body(target),
             Self::Matmul(kernel) => kernel.body(target),
             Self::Gather(kernel) => kernel.body(),
             Self::Scatter(kernel) => kernel.body(),
@@ -191,7 +194,7 @@ impl Kernel {
     /// The work-items of a group, along each axis. Fixed for each kernel and device.
     pub fn group(&self, target: &Target) -> [usize; 3] {
         match self {
-            Self::Pointwise(_) | Self::Gather(_) | Self::Sort(_) => [linear_group(target), 1, 1],
+            Self::Pointwise(_) | Self::Softmax(_) | Self::Gather(_) | Self::Sort(_) => [linear_group(target), 1, 1],
             Self::Reduce(_) | Self::Scan(_) | Self::Scatter(_) => [reduce::group(target), 1, 1],
             Self::Matmul(_) => matmul::group(target),
         }
@@ -203,6 +206,7 @@ impl Kernel {
             Self::Pointwise(kernel) => program_uses(kernel.program(), dtype),
             Self::Reduce(kernel) => kernel.uses(dtype),
             Self::Scan(kernel) => kernel.uses(dtype),
+            Self::Softmax(kernel) => kernel.uses(dtype),
             Self::Matmul(kernel) => kernel.uses(dtype),
             // Bits of any meaning.
             Self::Gather(_) => false,

@@ -41,7 +41,7 @@ pub struct ReduceKernel {
 }
 
 /// The work-items of CUDA's devices that run in step, and can shuffle.
-const WARP: usize = 32;
+pub(super) const WARP: usize = 32;
 
 /// The team for outputs with fewer values than this is a warp, and with more a whole group.
 const LONG: usize = 2048;
@@ -446,7 +446,7 @@ impl ReduceKernel {
         }
         if self.team > 1 {
             // Where functions of this body may be declared is before its entry.
-            text = text.replacen("ENTRY_OF_GROUP", &(total.shuffle() + "ENTRY_OF_GROUP"), 1);
+            text = text.replacen("ENTRY_OF_GROUP", &(total.shuffle("below", "__shfl_down_sync") + "ENTRY_OF_GROUP"), 1);
         }
         if let (Some(program), 2..) = (&self.prologue, self.lanes) {
             text += &self.take_packs(program);

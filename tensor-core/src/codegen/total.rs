@@ -112,10 +112,10 @@ DEVICE void join(Total *t, Total other) {{
         )
     }
 
-    /// The function `below` for CUDA: the total of the item that is so many places further in its warp, of the `width` items
-    /// that are together. All items of a warp have to call it.
-    pub(super) fn shuffle(&self) -> String {
-        let mut text = "DEVICE Total below(Total t, i32 places, i32 width) {\n".to_owned();
+    /// A function for CUDA: the total that the warp's function of this name moves here, among each `width` neighbouring items.
+    /// All items of a warp have to call it.
+    pub(super) fn shuffle(&self, name: &str, function: &str) -> String {
+        let mut text = format!("DEVICE Total {name}(Total t, i32 place, i32 width) {{\n");
         let small = !matches!(self.kept, "f64" | "f32" | "i64" | "u64" | "i32" | "u32");
         let mut fields = vec![("kept", self.kept, if small { "i32" } else { self.kept })];
         if self.compensated {
@@ -125,10 +125,8 @@ DEVICE void join(Total *t, Total other) {{
             fields.push(("at", "i64", "i64"));
         }
         for (field, held, moved) in fields {
-            let _ = writeln!(
-                text,
-                "    t.{field} = ({held})__shfl_down_sync(0xffffffffu, ({moved})t.{field}, places, width);"
-            );
+            let _ =
+                writeln!(text, "    t.{field} = ({held}){function}(0xffffffffu, ({moved})t.{field}, place, width);");
         }
         text + "    return t;\n}\n"
     }
