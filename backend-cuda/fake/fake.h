@@ -36,6 +36,7 @@ enum Result : int {
     NOT_PERMITTED = 800,
     NOT_SUPPORTED = 801,
     STREAM_CAPTURE_UNSUPPORTED = 900,
+    STREAM_CAPTURE_INVALIDATED = 901,
 };
 
 using Pointer = uint64_t;

@@ -250,6 +250,11 @@ FAKE_EXPORT int cuLaunchKernel(Function *function, unsigned gx, unsigned gy, uns
         }
         std::vector<void *> pointers;
         for (auto &value : *held) pointers.push_back(value.data());
+        // What a graph repeats may have lost its memory meanwhile.
+        if (!check_pointers(*function, pointers.data(), device)) {
+            device->lost = ILLEGAL_ADDRESS;
+            return;
+        }
         LaunchOf launch{function->module,     function->entry, function->name.c_str(), function->source.c_str(),
                         {gx, gy, gz},         {bx, by, bz},    shared,                 pointers.data()};
         if (!run_kernel(launch)) device->lost = LAUNCH_FAILED;

@@ -39,6 +39,7 @@ const Setting DEFAULTS[] = {
     {"launch_fail_at", 0},
     {"launch_fail_code", LAUNCH_FAILED},
     {"launch_fail_sticky", 0},
+    {"capture_fail_at", 0},
     {"module_fail_at", 0},
     {"module_fail_always", 0},
     {"module_fail_code", INVALID_IMAGE},

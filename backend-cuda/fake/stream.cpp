@@ -13,6 +13,8 @@ struct Stream {
     std::deque<Work> waiting;
     uint64_t submitted = 0, done = 0;
     bool running = false, capturing = false;
+    // Whether a call that a capture does not allow has spoilt it.
+    bool spoilt = false;
     std::vector<Work> captured;
 };
 
@@ -105,6 +107,7 @@ Result submit(Stream *handle, Work work) {
         return INVALID_HANDLE;
     }
     if (stream.capturing) {
+        if (stream.spoilt) return STREAM_CAPTURE_INVALIDATED;
         stream.captured.push_back(std::move(work));
         return SUCCESS;
     }
@@ -145,7 +148,10 @@ FAKE_EXPORT int cuStreamSynchronize(Stream *stream) {
     Device *device;
     if (const Result result = enter(device)) return result;
     if (!is_live_stream(stream)) return INVALID_HANDLE;
-    if (is_capturing(stream)) return STREAM_CAPTURE_UNSUPPORTED;
+    if (is_capturing(stream)) {
+        stream->spoilt = true;
+        return STREAM_CAPTURE_UNSUPPORTED;
+    }
     count("synchronizations");
     drain(*resolve(stream), UINT64_MAX);
     return failure_of(device);
@@ -304,12 +310,21 @@ FAKE_EXPORT int cuMemsetD8Async(Pointer to, unsigned char value, size_t bytes, S
 
 // --- Graphs ---
 
+// What every call that concerns graphs asks first; the steps of making one can be told to fail.
+static Result enter_graph(bool makes) {
+    Device *device;
+    if (const Result result = enter(device)) return result;
+    return makes && comes_due("capture_fail_at") ? NOT_SUPPORTED : SUCCESS;
+}
+
 FAKE_EXPORT int cuStreamBeginCapture_v2(Stream *stream, int) {
     Lock lock(world);
     if (!stream) return STREAM_CAPTURE_UNSUPPORTED;
     if (!is_live_stream(stream)) return INVALID_HANDLE;
+    if (const Result result = enter_graph(true)) return result;
     if (stream->capturing) return INVALID_VALUE;
     stream->capturing = true;
+    stream->spoilt = false;
     stream->captured.clear();
     return SUCCESS;
 }
@@ -317,7 +332,7 @@ FAKE_EXPORT int cuStreamBeginCapture_v2(Stream *stream, int) {
 FAKE_EXPORT int cuStreamIsCapturing(Stream *stream, int *status) {
     Lock lock(world);
     if (!is_live_stream(stream)) return INVALID_HANDLE;
-    *status = is_capturing(stream);
+    *status = !is_capturing(stream) ? 0 : stream->spoilt ? 2 : 1;
     return SUCCESS;
 }
 
@@ -326,21 +341,30 @@ FAKE_EXPORT int cuStreamEndCapture(Stream *stream, Graph **out) {
     if (!stream || !is_live_stream(stream)) return INVALID_HANDLE;
     if (!stream->capturing) return INVALID_VALUE;
     stream->capturing = false;
-    live<Graph>().insert(*out = new Graph{std::move(stream->captured)});
+    std::vector<Work> work = std::move(stream->captured);
+    *out = nullptr;
+    if (stream->spoilt) return STREAM_CAPTURE_INVALIDATED;
+    if (const Result result = enter_graph(true)) return result;
+    live<Graph>().insert(*out = new Graph{std::move(work)});
+    count("live_graphs");
     return SUCCESS;
 }
 
 FAKE_EXPORT int cuGraphInstantiateWithFlags(Executable **out, Graph *graph, unsigned long long) {
     Lock lock(world);
     if (!is_live(graph, "cuGraphInstantiate of a graph")) return INVALID_HANDLE;
+    if (const Result result = enter_graph(true)) return result;
     live<Executable>().insert(*out = new Executable{graph->work});
+    count("live_graphs");
     return SUCCESS;
 }
 
 FAKE_EXPORT int cuGraphLaunch(Executable *executable, Stream *stream) {
     Lock lock(world);
     if (!is_live(executable, "cuGraphLaunch of a graph")) return INVALID_HANDLE;
+    if (const Result result = enter_graph(false)) return result;
     count("graphs");
+    if (comes_due("launch_fail_at")) return int(setting("launch_fail_code"));
     return submit(stream, [work = executable->work] {
         for (const Work &step : work) step();
     });
@@ -355,6 +379,7 @@ FAKE_EXPORT int cuGraphDestroy(Graph *graph) {
     Lock lock(world);
     if (!is_live(graph, "cuGraphDestroy of a graph")) return INVALID_HANDLE;
     live<Graph>().erase(graph);
+    count("live_graphs", -1);
     delete graph;
     return SUCCESS;
 }
@@ -363,6 +388,7 @@ FAKE_EXPORT int cuGraphExecDestroy(Executable *executable) {
     Lock lock(world);
     if (!is_live(executable, "cuGraphExecDestroy of a graph")) return INVALID_HANDLE;
     live<Executable>().erase(executable);
+    count("live_graphs", -1);
     delete executable;
     return SUCCESS;
 }

@@ -25,6 +25,16 @@ impl Cuda {
         assert!(offset.checked_add(bytes).is_some_and(|end| end <= buffer.bytes()), "the range lies within the buffer");
         Ok(())
     }
+
+    /// An error if this thread records a graph: recorded work has not run, so there is nothing to wait for.
+    fn expect_running(&self, op: &'static str) -> Result<()> {
+        if !crate::driver::is_recording() {
+            return Ok(());
+        }
+        let reason =
+            "a graph is being captured on this thread, and what is captured has not run: read values before or after";
+        Err(crate::device::device_error(&self.0.label, op, reason))
+    }
 }
 
 impl Backend for Cuda {
@@ -63,6 +73,7 @@ impl Backend for Cuda {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.0.note(&[buffer]);
         // SAFETY: the range was just checked to lie within the buffer, and the buffer on this device.
         unsafe { self.0.staging.write(&self.0.gpu, buffer.address() + offset as u64, bytes) }
             .map_err(|code| self.0.error("writing memory", code))
@@ -70,6 +81,7 @@ impl Backend for Cuda {
 
     fn read(&self, buffer: &Buffer, offset: usize, bytes: &mut [u8]) -> Result<()> {
         self.check_range("reading memory", buffer, offset, bytes.len())?;
+        self.expect_running("reading memory")?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -91,18 +103,23 @@ impl Backend for Cuda {
     }
 
     fn synchronize(&self) -> Result<()> {
+        self.expect_running("synchronizing")?;
         self.0.gpu.synchronize().map_err(|code| self.0.error("synchronizing", code))
     }
 
     fn copy_to(&self, buffer: &Buffer, target: &Self) -> Result<Buffer> {
         let bytes = buffer.bytes();
         self.check_range("copying memory", buffer, 0, bytes)?;
+        if self != target {
+            self.expect_running("copying memory to another device")?;
+        }
         let copy = target.alloc(bytes)?;
         if bytes == 0 {
             return Ok(copy);
         }
         let (from, to) = (buffer.address(), copy.address());
         let copied = if self == target {
+            self.0.note(&[buffer, &copy]);
             // SAFETY: both buffers are on this device and have as many bytes, and the new one is another.
             unsafe { self.0.gpu.copy(to, from, bytes) }
         } else {
@@ -192,6 +209,7 @@ impl Backend for Cuda {
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
         by_plain_product(self, spec, [a, b], extras, out, |a, b, out| {
+            self.0.note(&[a.buffer, b.buffer, &*out.buffer]);
             if self.matmul_by_blas(&a, &b, &out)? {
                 return Ok(());
             }

@@ -1,14 +1,19 @@
 //! What is used of the CUDA driver, in types that give errors instead of codes.
 //!
 //! Every function here asks [`library::driver`] for nothing: whoever makes a [`Gpu`] has done so, and what a `Gpu` calls is
-//! among the functions that were looked for. Devices, contexts, streams and modules live as long as the process, so nothing
-//! here is destroyed, and no destructor can meet a driver that is already gone.
+//! among the functions that were looked for. Devices, contexts, streams and modules live as long as the process, so nothing of
+//! them is destroyed, and no destructor can meet a driver that is already gone. Graphs, which their users drop, are the exception.
+//!
+//! While a thread records a graph, what it submits goes to a stream of its own ([`Gpu::record`]); all other threads' work goes
+//! on as before.
 
 use crate::library;
 use cudarc::driver::sys::{
-    self, CUcontext, CUdevice, CUdevice_attribute, CUfunction, CUmemoryPool, CUresult, CUstream,
+    self, CUcontext, CUdevice, CUdevice_attribute, CUfunction, CUgraphExec, CUmemoryPool, CUresult, CUstream,
+    CUstreamCaptureMode,
 };
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::fmt;
 use std::ptr::{null, null_mut};
@@ -169,6 +174,30 @@ unsafe impl Send for Function {}
 // SAFETY: as above; the handle itself is never written.
 unsafe impl Sync for Function {}
 
+/// What a thread records just now.
+#[derive(Clone, Copy)]
+struct Recording {
+    gpu: *const Gpu,
+    stream: CUstream,
+    number: u64,
+}
+
+thread_local! {
+    static RECORDING: Cell<Option<Recording>> = const { Cell::new(None) };
+}
+
+/// Whether this thread records a graph, of whichever device.
+pub(crate) fn is_recording() -> bool {
+    RECORDING.get().is_some()
+}
+
+/// Recorded work that can be submitted as a whole.
+#[derive(Debug)]
+pub(crate) struct Executable(CUgraphExec);
+
+// SAFETY: a graph's handle belongs to no thread; who launches it sees to it that no two threads do at the same time.
+unsafe impl Send for Executable {}
+
 /// An open device: its primary context, the one stream in which everything runs, and where its memory comes from.
 #[derive(Debug)]
 pub(crate) struct Gpu {
@@ -227,7 +256,81 @@ impl Gpu {
 
     /// The stream, for a library that submits work to it itself, with the context made current.
     pub(crate) fn stream(&self) -> Result<CUstream> {
-        self.bind().map(|()| self.stream)
+        self.bind().map(|()| self.current())
+    }
+
+    /// The stream that this thread's work goes to.
+    fn current(&self) -> CUstream {
+        match RECORDING.get() {
+            Some(recording) if std::ptr::eq(recording.gpu, self) => recording.stream,
+            _ => self.stream,
+        }
+    }
+
+    /// The number of the graph that this thread records on this device, if it does.
+    pub(crate) fn recording(&self) -> Option<u64> {
+        RECORDING.get().filter(|recording| std::ptr::eq(recording.gpu, self)).map(|recording| recording.number)
+    }
+
+    /// Records from now on what this thread submits, as the graph of a number. No thread records two at the same time.
+    pub(crate) fn record(&'static self, number: u64) -> Result<()> {
+        assert!(!is_recording(), "a thread records one graph at a time");
+        self.bind()?;
+        const NON_BLOCKING: u32 = 1;
+        let mut stream = null_mut();
+        // SAFETY: the device's context is current; the handle goes to a live variable.
+        check(unsafe { sys::cuStreamCreate(&raw mut stream, NON_BLOCKING) })?;
+        // Relaxed: nothing that is submitted elsewhere, by whichever thread, concerns this stream, so all may go on.
+        // SAFETY: the stream was just made, and nothing was submitted to it.
+        let begun =
+            check(unsafe { sys::cuStreamBeginCapture_v2(stream, CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED) });
+        if begun.is_err() {
+            // SAFETY: the stream was made here, nobody else has it, and it is given back once.
+            let _ = unsafe { sys::cuStreamDestroy_v2(stream) };
+            return begun;
+        }
+        RECORDING.set(Some(Recording { gpu: self, stream, number }));
+        Ok(())
+    }
+
+    /// Ends what [`record`](Self::record) began on this thread.
+    pub(crate) fn end_recording(&self) -> Result<Executable> {
+        let recording = RECORDING.take().filter(|recording| std::ptr::eq(recording.gpu, self));
+        let Some(recording) = recording else { unreachable!("only what was begun ends") };
+        let mut executable = null_mut();
+        let ended = self.bind().and_then(|()| {
+            let mut graph = null_mut();
+            // SAFETY: the stream is alive and being captured, by this thread; the handle goes to a live variable.
+            check(unsafe { sys::cuStreamEndCapture(recording.stream, &raw mut graph) })?;
+            // SAFETY: the graph was just made; the handle goes to a live variable.
+            let made = check(unsafe { sys::cuGraphInstantiateWithFlags(&raw mut executable, graph, 0) });
+            // SAFETY: the graph was made here and is given back once; what was made of it does not need it.
+            let _ = unsafe { sys::cuGraphDestroy(graph) };
+            made
+        });
+        // SAFETY: the stream was made by `record`, this thread was the only one that knew it and does not any more, and nothing
+        // ran in it.
+        let _ = unsafe { sys::cuStreamDestroy_v2(recording.stream) };
+        ended.map(|()| Executable(executable))
+    }
+
+    /// Submits recorded work.
+    ///
+    /// # Safety
+    /// All memory that the work uses must still belong to it, and no other thread may launch the graph at the same time.
+    pub(crate) unsafe fn launch_graph(&self, graph: &Executable) -> Result<()> {
+        self.bind()?;
+        // SAFETY: the graph is alive, as it is borrowed; the rest is the caller's promise. The stream belongs to the context.
+        check(unsafe { sys::cuGraphLaunch(graph.0, self.stream) })
+    }
+
+    /// Gives recorded work back; the driver keeps it for as long as it still runs.
+    pub(crate) fn forget_graph(&self, graph: &Executable) {
+        if self.bind().is_ok() {
+            // SAFETY: the only caller is the destructor of the graph's owner, so the handle is alive and given back once. A
+            // driver that fails here has failed for good, and the next call says so.
+            let _ = unsafe { sys::cuGraphExecDestroy(graph.0) };
+        }
     }
 
     /// New memory: its address. Work submitted afterwards may use it.
@@ -271,13 +374,24 @@ impl Gpu {
         }
     }
 
-    /// Host memory that the device reads and writes by itself. Never freed.
+    /// Host memory that the device reads and writes by itself. It stays until [`free_host`](Self::free_host).
     pub(crate) fn alloc_host(&self, bytes: usize) -> Result<*mut u8> {
         self.bind()?;
         let mut pointer: *mut c_void = null_mut();
         // SAFETY: the address goes to a live variable; no flags.
         check(unsafe { sys::cuMemHostAlloc(&raw mut pointer, bytes, 0) })?;
         Ok(pointer.cast())
+    }
+
+    /// Gives memory of [`alloc_host`](Self::alloc_host) back.
+    ///
+    /// # Safety
+    /// It must come from there, be given back once, and be used by no work that still runs or is submitted afterwards.
+    pub(crate) unsafe fn free_host(&self, pointer: *mut u8) {
+        if self.bind().is_ok() {
+            // SAFETY: the caller's promise. A driver that fails here has failed for good, and the next call says so.
+            let _ = unsafe { sys::cuMemFreeHost(pointer.cast()) };
+        }
     }
 
     /// Submits a copy from host memory.
@@ -287,7 +401,7 @@ impl Gpu {
     pub(crate) unsafe fn upload(&self, to: u64, from: *const u8, bytes: usize) -> Result<()> {
         self.bind()?;
         // SAFETY: the caller's promise.
-        check(unsafe { sys::cuMemcpyHtoDAsync_v2(to, from.cast(), bytes, self.stream) })
+        check(unsafe { sys::cuMemcpyHtoDAsync_v2(to, from.cast(), bytes, self.current()) })
     }
 
     /// Submits a copy to host memory.
@@ -298,7 +412,7 @@ impl Gpu {
     pub(crate) unsafe fn download(&self, to: *mut u8, from: u64, bytes: usize) -> Result<()> {
         self.bind()?;
         // SAFETY: the caller's promise.
-        check(unsafe { sys::cuMemcpyDtoHAsync_v2(to.cast(), from, bytes, self.stream) })
+        check(unsafe { sys::cuMemcpyDtoHAsync_v2(to.cast(), from, bytes, self.current()) })
     }
 
     /// Submits a copy within the device.
@@ -308,7 +422,7 @@ impl Gpu {
     pub(crate) unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
         self.bind()?;
         // SAFETY: the caller's promise.
-        check(unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) })
+        check(unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.current()) })
     }
 
     /// Submits a copy from this device to another: after what was submitted here before, and before what is submitted here
@@ -433,7 +547,7 @@ impl Gpu {
                 block[1],
                 block[2],
                 0,
-                self.stream,
+                self.current(),
                 arguments.as_mut_ptr(),
                 null_mut(),
             )

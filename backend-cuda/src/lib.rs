@@ -9,6 +9,8 @@
 //! - Kernels are compiled when they are first used, for exactly the device at hand, and kept on disk: in
 //!   `$GRADIX_CUDA_CACHE` (empty: nowhere), else in `gradix/cuda` below the user's folder for caches.
 //! - Freed memory is kept for reuse; [`Cuda::trim`] gives it back.
+//! - Work that is done over and over, such as a step of training, can be recorded once and submitted as a whole:
+//!   [`Cuda::capture`].
 
 mod backend;
 mod blas;
@@ -16,6 +18,7 @@ mod buffer;
 mod device;
 mod disk;
 mod driver;
+mod graph;
 mod kernels;
 mod library;
 mod matmul;
@@ -29,6 +32,7 @@ pub use buffer::Buffer;
 #[doc(hidden)]
 pub use device::target;
 pub use device::{Description, devices, is_available};
+pub use graph::Graph;
 pub use pool::Stats;
 
 use device::Device;

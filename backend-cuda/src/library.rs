@@ -68,6 +68,18 @@ const NVRTC: &[&str] = &[
     "nvrtcDestroyProgram",
 ];
 
+/// Functions of graphs, which the drivers of CUDA 11.4 and newer have.
+const GRAPHS: &[&str] = &[
+    "cuStreamDestroy_v2",
+    "cuStreamBeginCapture_v2",
+    "cuStreamEndCapture",
+    "cuGraphInstantiateWithFlags",
+    "cuGraphDestroy",
+    "cuGraphLaunch",
+    "cuGraphExecDestroy",
+    "cuMemFreeHost",
+];
+
 const BLAS_LT: &[&str] = &[
     "cublasLtCreate",
     "cublasLtMatmulDescCreate",
@@ -107,6 +119,15 @@ pub(crate) fn has_pools() -> bool {
     *FOUND.get_or_init(|| {
         let name = if cfg!(windows) { "nvcuda" } else { "cuda" };
         by_name(name).is_some_and(|library| lacking(&library, POOLS).is_none())
+    })
+}
+
+/// Whether the driver records work as graphs.
+pub(crate) fn has_graphs() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let name = if cfg!(windows) { "nvcuda" } else { "cuda" };
+        by_name(name).is_some_and(|library| lacking(&library, GRAPHS).is_none())
     })
 }
 

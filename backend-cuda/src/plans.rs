@@ -182,6 +182,8 @@ impl Cuda {
                 ready
             }
         };
+        device.note(inputs);
+        device.note(outputs);
         let temps = ready.temps.iter().map(|&bytes| self.alloc(bytes)).collect::<Result<SmallVec<[Buffer; 4]>>>()?;
         for launch in &ready.launches {
             let addresses: SmallVec<[u64; 17]> = launch

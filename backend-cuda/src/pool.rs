@@ -8,11 +8,15 @@
 //! - Small pieces are cut out of slabs, larger ones are allocations of their own.
 //! - When the driver has no more, everything that is kept goes back to it, and it is asked once more.
 //!
+//! What a graph's work uses stays reserved for the graph: nobody else gets it before the graph is gone, even if the buffers
+//! are. While a graph is recorded, what its own work gave back is handed out to its later work, which runs after it each time.
+//!
 //! With `GRADIX_CUDA_ALLOC=direct` every piece is an allocation of exactly the size asked for, and goes back at once: slow, and
 //! what tools that watch memory need to see who writes beyond the end of what.
 
 use crate::driver::{Gpu, Result};
-use std::collections::{BTreeMap, HashMap};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Pieces up to this size are cut out of slabs.
@@ -25,7 +29,7 @@ const ALIGN: usize = 512;
 /// How much memory a device's handle holds, in bytes, rounding included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// In live buffers.
+    /// In live buffers, and reserved for graphs.
     pub in_use: usize,
     /// Kept for reuse.
     pub cached: usize,
@@ -59,6 +63,37 @@ struct State {
     limit: usize,
     /// Whether nothing is rounded or kept.
     direct: bool,
+    /// What graphs use, by address.
+    reserved: HashMap<u64, Reservation>,
+    /// Graphs that are being recorded.
+    recordings: HashMap<u64, Recorded>,
+}
+
+/// A piece that the work of graphs uses.
+#[derive(Debug, Default)]
+struct Reservation {
+    graphs: SmallVec<[u64; 1]>,
+    /// Its size, if no buffer has it any more.
+    given_up: Option<usize>,
+}
+
+/// The memory of a graph that is being recorded.
+#[derive(Debug, Default)]
+struct Recorded {
+    /// What was handed out for it: nothing else uses that.
+    own: HashSet<u64>,
+    /// Of these, what came back, by size.
+    free: BTreeMap<usize, Vec<u64>>,
+}
+
+/// Takes a piece of this size, or of a little more, out of a list.
+fn take_from(list: &mut BTreeMap<usize, Vec<u64>>, size: usize, most: usize) -> Option<Piece> {
+    let (&found, addresses) = list.range_mut(size..=most).next()?;
+    let address = addresses.pop()?;
+    if addresses.is_empty() {
+        list.remove(&found);
+    }
+    Some(Piece { address, size: found })
 }
 
 /// The class of a size: at most a quarter larger, or 2 MiB.
@@ -78,12 +113,43 @@ impl State {
             return Some(Piece { address, size });
         }
         // A little more than needed is better than more memory.
-        let (&found, list) = self.large.range_mut(size..=size + size / 8).next()?;
-        let address = list.pop()?;
-        if list.is_empty() {
-            self.large.remove(&found);
+        take_from(&mut self.large, size, size + size / 8)
+    }
+
+    /// Keeps a piece for reuse that nobody has; if it is not to be kept, says so.
+    fn keep(&mut self, piece: Piece) -> bool {
+        self.in_use -= piece.size;
+        if piece.size <= SMALL && !self.direct {
+            self.small.entry(piece.size).or_default().push(piece.address);
+        } else if self.direct || self.held - self.in_use > self.limit {
+            self.held -= piece.size;
+            return false;
+        } else {
+            self.large.entry(piece.size).or_default().push(piece.address);
         }
-        Some(Piece { address, size: found })
+        true
+    }
+
+    /// Takes back what a graph uses or was recorded with; whether it did.
+    fn is_reserved(&mut self, piece: Piece, recording: Option<u64>) -> bool {
+        let Some(reservation) = self.reserved.get_mut(&piece.address) else { return false };
+        let recorded = recording.filter(|_| !self.direct).and_then(|graph| {
+            let alone = reservation.graphs[..] == [graph];
+            self.recordings.get_mut(&graph).filter(|recorded| alone && recorded.own.contains(&piece.address))
+        });
+        match recorded {
+            // Each time the graph runs, whoever gets it next uses it after all that used it before.
+            Some(recorded) => recorded.free.entry(piece.size).or_default().push(piece.address),
+            None => reservation.given_up = Some(piece.size),
+        }
+        true
+    }
+
+    fn reserve(&mut self, graph: u64, address: u64) {
+        let graphs = &mut self.reserved.entry(address).or_default().graphs;
+        if !graphs.contains(&graph) {
+            graphs.push(graph);
+        }
     }
 
     fn grew(&mut self, bytes: usize) {
@@ -132,6 +198,8 @@ impl Pool {
             peak: 0,
             limit: usize::MAX,
             direct: std::env::var_os("GRADIX_CUDA_ALLOC").is_some_and(|value| value == "direct"),
+            reserved: HashMap::new(),
+            recordings: HashMap::new(),
         }))
     }
 
@@ -143,6 +211,13 @@ impl Pool {
     pub(crate) fn acquire(&self, bytes: usize, gpu: &Gpu) -> Result<Piece> {
         let mut state = self.lock();
         let size = if state.direct { bytes } else { class(bytes) };
+        let recording = gpu.recording();
+        let most = if size <= SMALL { size } else { size + size / 8 };
+        if let Some(recorded) = recording.and_then(|graph| state.recordings.get_mut(&graph))
+            && let Some(piece) = take_from(&mut recorded.free, size, most)
+        {
+            return Ok(piece);
+        }
         let piece = match state.take(size) {
             Some(piece) => piece,
             None => {
@@ -166,23 +241,59 @@ impl Pool {
             }
         };
         state.in_use += piece.size;
+        if let Some(graph) = recording {
+            state.reserve(graph, piece.address);
+            state.recordings.entry(graph).or_default().own.insert(piece.address);
+        }
         Ok(piece)
     }
 
     /// Takes a piece back that nobody uses any more. Work submitted before may still use it.
     pub(crate) fn release(&self, piece: Piece, gpu: &Gpu) {
         let mut state = self.lock();
-        state.in_use -= piece.size;
-        if piece.size <= SMALL && !state.direct {
-            state.small.entry(piece.size).or_default().push(piece.address);
-        } else if state.direct || state.held - state.in_use > state.limit {
-            state.held -= piece.size;
-            drop(state);
-            // SAFETY: the piece came from this device's `alloc`, its owner has given it up, and it is not handed out again.
-            // A driver that fails here has failed for good, and the next call says so.
+        if (!state.reserved.is_empty() && state.is_reserved(piece, gpu.recording())) || state.keep(piece) {
+            return;
+        }
+        drop(state);
+        // SAFETY: the piece came from this device's `alloc`, its owner has given it up, and it is not handed out again. A driver
+        // that fails here has failed for good, and the next call says so.
+        let _ = unsafe { gpu.free(piece.address) };
+    }
+
+    /// Reserves pieces, by their addresses, for a graph that is being recorded: its work uses them.
+    pub(crate) fn reserve(&self, graph: u64, addresses: impl IntoIterator<Item = u64>) {
+        let mut state = self.lock();
+        addresses.into_iter().for_each(|address| state.reserve(graph, address));
+    }
+
+    /// Ends the recording of a graph. What it reserved stays so.
+    pub(crate) fn end_recording(&self, graph: u64) {
+        let mut state = self.lock();
+        let recorded = state.recordings.remove(&graph).unwrap_or_default();
+        for (size, addresses) in recorded.free {
+            for address in addresses {
+                state.reserved.entry(address).or_default().given_up = Some(size);
+            }
+        }
+    }
+
+    /// Takes back what only this graph had still reserved. Its work must have been submitted for the last time.
+    pub(crate) fn forget(&self, graph: u64, gpu: &Gpu) {
+        let mut state = self.lock();
+        let mut pieces = Vec::new();
+        state.reserved.retain(|&address, reservation| {
+            reservation.graphs.retain(|number| *number != graph);
+            if let (true, Some(size)) = (reservation.graphs.is_empty(), reservation.given_up) {
+                pieces.push(Piece { address, size });
+            }
+            !reservation.graphs.is_empty()
+        });
+        pieces.retain(|&piece| !state.keep(piece));
+        drop(state);
+        for piece in pieces {
+            // SAFETY: the piece came from this device's `alloc`, its owner has given it up, no graph uses it any more, and it is
+            // not handed out again. A driver that fails here has failed for good, and the next call says so.
             let _ = unsafe { gpu.free(piece.address) };
-        } else {
-            state.large.entry(piece.size).or_default().push(piece.address);
         }
     }
 
@@ -246,6 +357,8 @@ mod tests {
             peak: 0,
             limit: 0,
             direct: false,
+            reserved: HashMap::new(),
+            recordings: HashMap::new(),
         };
         let pieces = |slab: u64| (0..SLAB as u64 / 1024).map(move |number| slab + number * 1024);
         let free: Vec<u64> = pieces(0x10_0000_0000).skip(1).chain(pieces(0x10_0020_0000)).collect();
@@ -269,6 +382,8 @@ mod tests {
             peak: 0,
             limit: 0,
             direct: false,
+            reserved: HashMap::new(),
+            recordings: HashMap::new(),
         };
         assert_eq!(state.take(8 << 20), None);
         assert_eq!(state.take(18 << 20), None);

@@ -4,6 +4,7 @@
 //! the bytes are there. Much goes the driver's way, and the caller waits.
 
 use crate::driver::{Gpu, Result};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// The size of the host memory in between.
@@ -13,9 +14,25 @@ const LARGEST: usize = 128 << 10;
 /// Places in it are multiples of this.
 const ALIGN: usize = 64;
 
-/// Host memory between a device and its users.
+/// Host memory between a device and its users, and what graphs upload each time they run.
 #[derive(Debug, Default)]
-pub(crate) struct Staging(Mutex<Option<Ring>>);
+pub(crate) struct Staging(Mutex<Option<Ring>>, Mutex<HashMap<u64, Vec<HostCopy>>>);
+
+/// Bytes that a graph uploads.
+#[derive(Debug)]
+struct HostCopy(*mut u8);
+
+// SAFETY: the memory belongs to no thread, and nobody writes to it.
+unsafe impl Send for HostCopy {}
+
+impl HostCopy {
+    fn new(bytes: &[u8], gpu: &Gpu) -> Result<Self> {
+        let place = gpu.alloc_host(bytes.len())?;
+        // SAFETY: as many bytes were just allocated there, which nobody else knows.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
+        Ok(Self(place))
+    }
+}
 
 #[derive(Debug)]
 struct Ring {
@@ -44,6 +61,17 @@ impl Ring {
 }
 
 impl Staging {
+    /// Gives back what a graph uploads. Its work must have been submitted for the last time.
+    pub(crate) fn forget(&self, graph: u64, gpu: &Gpu) {
+        let copies = self.1.lock().unwrap_or_else(PoisonError::into_inner).remove(&graph);
+        // A device that fails reads nothing any more.
+        let _ = copies.as_ref().map(|_| gpu.synchronize());
+        for copy in copies.into_iter().flatten() {
+            // SAFETY: it came from `alloc_host`, was taken out of the list here, and all work that reads it is done.
+            unsafe { gpu.free_host(copy.0) };
+        }
+    }
+
     /// Runs something with a place; `None` if there is no such memory or the bytes are too many.
     fn with<T>(&self, bytes: usize, gpu: &Gpu, run: impl FnOnce(*mut u8) -> Result<T>) -> Option<Result<T>> {
         if bytes > LARGEST {
@@ -63,6 +91,14 @@ impl Staging {
     /// # Safety
     /// As many bytes must lie at `to` in memory of this device.
     pub(crate) unsafe fn write(&self, gpu: &Gpu, to: u64, bytes: &[u8]) -> Result<()> {
+        if let Some(graph) = gpu.recording() {
+            let kept = HostCopy::new(bytes, gpu)?;
+            // SAFETY: the copy is kept for as long as the graph is there. The target is the caller's promise.
+            let recorded = unsafe { gpu.upload(to, kept.0, bytes.len()) };
+            // Even if it failed: it may be part of what was recorded.
+            self.1.lock().unwrap_or_else(PoisonError::into_inner).entry(graph).or_default().push(kept);
+            return recorded;
+        }
         let staged = self.with(bytes.len(), gpu, |place| {
             // SAFETY: the place has as many bytes, which neither a copy that is on its way nor another thread uses.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
