@@ -247,7 +247,8 @@ impl Job<'_> {
         let still =
             (0..self.inputs.len()).filter(|&number| is_still(number)).fold(0, |bits, number| bits | 1 << number);
         let largest = moving().map(|number| self.inputs[number].dtype.size()).max().unwrap_or(PACK);
-        let lanes = PACK / largest;
+        // With more, of bytes, the compiler runs out of registers.
+        let lanes = (PACK / largest).min(8);
         // Elements have their positions behind the inputs.
         let dense = moving().chain(self.inputs.len()..strides.len()).all(|number| strides[number][0] == 1);
         let aligned = |number: usize| {
