@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tensor_core::op::{BinaryOp, UnaryOp};
 use tensor_core::reference::{HostBuffer, Reference};
-use tensor_core::{Array, Backend, DType, DeviceInfo, Input, Program, Result, Shape, ViewMut, fusion_enabled};
+use tensor_core::{
+    Array, Backend, DType, DeviceInfo, Input, MatmulSpec, Program, Result, Shape, View, ViewMut, bf16, fusion_enabled,
+};
 
-/// The reference with counts of pointwise runs, of their outputs, and of buffers made.
+/// The reference with counts of pointwise runs, of their outputs, of buffers made, of products and of their epilogues.
 #[derive(Clone, Debug, Default)]
-struct Counting(Arc<[AtomicUsize; 3]>);
+struct Counting(Arc<[AtomicUsize; 5]>);
 
 impl PartialEq for Counting {
     fn eq(&self, other: &Self) -> bool {
@@ -25,6 +27,9 @@ impl Counting {
     }
     fn outputs(&self) -> usize {
         self.0[1].load(Ordering::Relaxed)
+    }
+    fn products(&self) -> (usize, usize) {
+        (self.0[3].load(Ordering::Relaxed), self.0[4].load(Ordering::Relaxed))
     }
     fn allocations(&self) -> usize {
         self.0[2].load(Ordering::Relaxed)
@@ -81,6 +86,23 @@ impl Backend for Counting {
             .map(|out| ViewMut { buffer: &mut *out.buffer, layout: out.layout, dtype: out.dtype })
             .collect();
         Reference.pointwise(program, shape, &inputs, &mut outputs)
+    }
+    fn matmul(
+        &self,
+        spec: &MatmulSpec<'_>,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        extras: &[View<'_, Self>],
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        self.0[3].fetch_add(1, Ordering::Relaxed);
+        self.0[4].fetch_add(usize::from(spec.epilogue.is_some()), Ordering::Relaxed);
+        let extras: Vec<View<'_, Reference>> =
+            extras.iter().map(|view| View { buffer: view.buffer, layout: view.layout, dtype: view.dtype }).collect();
+        let a = View::<Reference> { buffer: a.buffer, layout: a.layout, dtype: a.dtype };
+        let b = View::<Reference> { buffer: b.buffer, layout: b.layout, dtype: b.dtype };
+        let out = ViewMut::<Reference> { buffer: &mut *out.buffer, layout: out.layout, dtype: out.dtype };
+        Reference.matmul(spec, a, b, &extras, out)
     }
 }
 
@@ -257,4 +279,80 @@ fn overwriting_refuses_what_does_not_fit() {
         "overwrite: expected a shape that [3] broadcasts to, got [2]; hint: aligned at the last axis, only axes of size 1 can grow"
     );
     assert_eq!(targets[0].to_vec::<f32>().unwrap(), [1.0, 2.0], "nothing was taken");
+}
+
+/// `[[1, 2], [3, 4]]` times itself is `[[7, 10], [15, 22]]`.
+fn square_matrix(backend: &Counting) -> Array<Counting> {
+    Array::from_slice(backend, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2]).unwrap()
+}
+
+#[test]
+fn what_follows_a_product_is_its_epilogue() {
+    let backend = Counting::default();
+    let (m, bias) = (square_matrix(&backend), vector(&backend, &[-10.0, 1.0]));
+    let y = m.matmul(&m).unwrap().add(&bias).unwrap().unary(UnaryOp::Relu).unwrap();
+    // Used twice, it is still one input.
+    let z = {
+        let product = m.matmul(&m).unwrap();
+        product.mul(&product).unwrap()
+    };
+    if fusion_enabled() {
+        assert_eq!(backend.products(), (0, 0), "a product waits");
+    }
+    assert_eq!(y.to_vec::<f32>().unwrap(), [0.0, 11.0, 5.0, 23.0]);
+    assert_eq!(z.to_vec::<f32>().unwrap(), [49.0, 100.0, 225.0, 484.0]);
+    if fusion_enabled() {
+        assert_eq!((backend.products(), backend.runs()), ((2, 2), 0));
+    }
+}
+
+#[test]
+fn a_product_that_somebody_holds_is_computed_once() {
+    let backend = Counting::default();
+    let m = square_matrix(&backend);
+    let product = m.matmul(&m).unwrap();
+    let y = product.add(1.0).unwrap();
+    assert_eq!(y.to_vec::<f32>().unwrap(), [8.0, 11.0, 16.0, 23.0]);
+    assert_eq!(product.to_vec::<f32>().unwrap(), [7.0, 10.0, 15.0, 22.0]);
+    // Two results, or two products, are no epilogue.
+    let fresh = m.matmul(&m).unwrap();
+    let a = fresh.add(1.0).unwrap();
+    let b = a.mul(2.0).unwrap();
+    drop(fresh);
+    assert_eq!(b.to_vec::<f32>().unwrap(), [16.0, 22.0, 32.0, 46.0]);
+    assert_eq!(a.to_vec::<f32>().unwrap(), [8.0, 11.0, 16.0, 23.0]);
+    let both = m.matmul(&m).unwrap().sub(&m.transpose(0, 1).unwrap().matmul(&m).unwrap()).unwrap();
+    assert_eq!(both.to_vec::<f32>().unwrap(), [-3.0, -4.0, 1.0, 2.0]);
+    assert_eq!(backend.products(), (4, 0));
+    // Nor does one run of which nobody wants anything.
+    drop(m.matmul(&m).unwrap().add(1.0).unwrap());
+    if fusion_enabled() {
+        assert_eq!(backend.products(), (4, 0));
+    }
+}
+
+#[test]
+fn views_and_reductions_of_waiting_products() {
+    let backend = Counting::default();
+    let m = square_matrix(&backend);
+    let product = || m.matmul(&m).unwrap();
+    assert_eq!(product().transpose(0, 1).unwrap().add(0.0).unwrap().to_vec::<f32>().unwrap(), [7.0, 15.0, 10.0, 22.0]);
+    assert_eq!(product().sum(&[0], false).unwrap().to_vec::<f32>().unwrap(), [22.0, 32.0]);
+    assert_eq!(product().select(0, 1).unwrap().to_vec::<f32>().unwrap(), [15.0, 22.0]);
+    assert_eq!(product().add(1.0).unwrap().sum(&[1], false).unwrap().to_vec::<f32>().unwrap(), [19.0, 39.0]);
+    let mut chain = product();
+    for _ in 0..20_000 {
+        chain = chain.matmul(&Array::eye(&backend, 2, 2, DType::F32).unwrap()).unwrap();
+    }
+    assert_eq!(chain.to_vec::<f32>().unwrap(), [7.0, 10.0, 15.0, 22.0]);
+}
+
+#[test]
+fn an_epilogue_sees_the_product_as_memory_would_hold_it() {
+    let backend = Counting::default();
+    let x = Array::from_slice(&backend, &[1.0_f32, 1.0 / 256.0], [1, 2]).unwrap().cast(DType::BF16).unwrap();
+    let y = Array::from_slice(&backend, &[1.0_f32, 1.0], [2, 1]).unwrap().cast(DType::BF16).unwrap();
+    // 1 + 1/256 is no bf16, so the difference from 1 is gone once the product is one.
+    let off = x.matmul(&y).unwrap().sub(1.0).unwrap();
+    assert_eq!(off.to_vec::<bf16>().unwrap(), [bf16::ZERO]);
 }

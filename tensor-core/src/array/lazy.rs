@@ -1,6 +1,6 @@
-//! Pending pointwise expressions.
+//! Pending pointwise expressions, and products that wait for them.
 //!
-//! Only pointwise work waits, and not for long:
+//! Only pointwise work waits, and products for what is computed of them; and not for long:
 //! 1. Shapes and dtypes are checked before an expression is built, at the caller's line.
 //! 2. At most [`MAX_PENDING`] instructions and [`MAX_INPUTS`] inputs pend; what would grow beyond runs first.
 //! 3. Nothing is computed again and again: when an expression runs, every part of it that somebody still holds is written
@@ -9,12 +9,14 @@
 //!    Another view of a pending result makes it run at once, so that nothing pends deeper than the limit.
 //! 4. Results do not depend on what was fused: between expressions f16 and bf16 are rounded as memory would round them.
 //! 5. Small arrays do not wait at all ([`Backend::eager_below`]).
-//! 6. `GRADIX_EAGER=1` turns waiting off.
+//! 6. A product whose operands are in memory waits. If all that is computed of it has one result and nobody else holds the
+//!    product, that is the product's epilogue; else the product is computed as if it had not waited.
+//! 7. `GRADIX_EAGER=1` turns waiting off.
 
 use super::{Array, Arrays, Held, Operands, Storage};
 use crate::backend::{Input, View, ViewMut};
 use crate::program::{MAX_INPUTS, MAX_OUTPUTS, Op, Program, Reg};
-use crate::{Backend, DType, Layout, Result, Shape};
+use crate::{Backend, DType, Layout, MatmulSpec, Result, Shape};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,8 +50,43 @@ pub(super) struct Lazy<B: Backend> {
 enum State<B: Backend> {
     /// A program of one output and its operands, all of the expression's shape.
     Pending(Program, Arrays<B>),
+    /// A product, which what is computed of it may join as its epilogue.
+    Product(Box<Product<B>>),
     /// The dense result.
     Done(B::Buffer),
+}
+
+/// A product that waits: operands in memory, and how many axes batch, rows, inner sum and columns have.
+struct Product<B: Backend> {
+    operands: [Array<B>; 2],
+    axes: [usize; 4],
+}
+
+impl<B: Backend> Product<B> {
+    /// Computes it with an epilogue.
+    fn run(
+        &self,
+        backend: &B,
+        shape: &Shape,
+        dtype: DType,
+        epilogue: Option<&Program>,
+        extras: &[View<'_, B>],
+    ) -> Result<B::Buffer> {
+        let [batch, rows, inner, columns] = self.axes;
+        let spec = MatmulSpec { batch, rows, inner, columns, epilogue };
+        let (a, b) = (self.operands[0].held()?, self.operands[1].held()?);
+        let mut buffer = backend.alloc(shape.numel() * dtype.size())?;
+        let layout = Layout::contiguous(shape.clone());
+        let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype };
+        backend.matmul(&spec, a.view(), b.view(), extras, out)?;
+        Ok(buffer)
+    }
+}
+
+impl<B: Backend> Clone for Product<B> {
+    fn clone(&self) -> Self {
+        Self { operands: self.operands.clone(), axes: self.axes }
+    }
 }
 
 impl<B: Backend> Lazy<B> {
@@ -62,7 +99,7 @@ impl<B: Backend> Lazy<B> {
         let lazy = Arc::try_unwrap(self)?;
         match lazy.state.into_inner().unwrap_or_else(PoisonError::into_inner) {
             State::Done(buffer) => Ok(buffer),
-            State::Pending(..) => unreachable!("an expression that ran does not pend again"),
+            State::Pending(..) | State::Product(_) => unreachable!("an expression that ran does not pend again"),
         }
     }
 
@@ -72,13 +109,21 @@ impl<B: Backend> Lazy<B> {
     }
 
     pub(super) fn is_pending(&self) -> bool {
-        matches!(*self.state(), State::Pending(..))
+        !matches!(*self.state(), State::Done(_))
+    }
+
+    /// The product that it is, if it is one and has not run.
+    fn product(&self) -> Option<Product<B>> {
+        match &*self.state() {
+            State::Product(product) => Some(Product::clone(product)),
+            State::Pending(..) | State::Done(_) => None,
+        }
     }
 
     /// Keeps the dense result. Whoever computed it first wins; another thread's is the same.
     fn done(&self, buffer: B::Buffer) {
         let mut state = self.state();
-        if matches!(*state, State::Pending(..)) {
+        if !matches!(*state, State::Done(_)) {
             let old = std::mem::replace(&mut *state, State::Done(buffer));
             // Dropping the operands may drop whole expressions; not under the lock.
             drop(state);
@@ -89,12 +134,15 @@ impl<B: Backend> Lazy<B> {
     /// The dense result; runs the expression if it has not run.
     pub(super) fn force(self: &Arc<Self>, backend: &B) -> Result<B::Buffer> {
         loop {
+            if let Some(product) = self.product() {
+                self.done(product.run(backend, &self.shape, self.dtype, None, &[])?);
+            }
             let alone = match &*self.state() {
                 State::Done(buffer) => return Ok(buffer.clone()),
                 State::Pending(program, operands) if stands_alone(backend, operands) => {
                     Some((program.clone(), operands.clone()))
                 }
-                State::Pending(..) => None,
+                State::Pending(..) | State::Product(_) => None,
             };
             if let Some((program, operands)) = alone {
                 // The program as it is does the same as a graph of one expression, without the time to make one.
@@ -170,6 +218,33 @@ fn compute<B: Backend>(
     let output = ViewMut { buffer: &mut buffer, layout: &layout, dtype };
     backend.pointwise(program, shape, &inputs, &mut [output])?;
     Ok((buffer, layout))
+}
+
+/// Lets a product wait for what is computed of it. The operands are in memory from here on: a chain of products that all wait
+/// would have no bound.
+pub(super) fn pend_product<B: Backend>(
+    a: &Array<B>,
+    b: &Array<B>,
+    spec: &MatmulSpec<'_>,
+    shape: Shape,
+) -> Result<Array<B>> {
+    a.force()?;
+    b.force()?;
+    let axes = [spec.batch, spec.rows, spec.inner, spec.columns];
+    let lazy = Lazy {
+        shape: shape.clone(),
+        dtype: a.dtype,
+        instructions: 1,
+        inputs: 1,
+        consumed: AtomicBool::new(false),
+        state: Mutex::new(State::Product(Box::new(Product { operands: [a.clone(), b.clone()], axes }))),
+    };
+    Ok(Array {
+        backend: a.backend.clone(),
+        dtype: a.dtype,
+        layout: Layout::contiguous(shape),
+        storage: Storage::Lazy(Arc::new(lazy)),
+    })
 }
 
 /// Lets a program of one output wait over operands of shape `shape`.
@@ -277,7 +352,7 @@ pub(super) fn prologue<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
             .any(|node| !Arc::ptr_eq(&node.lazy, lazy) && node.lazy.consumed.swap(true, Ordering::Relaxed));
         // Without nodes another thread has just run it.
         if !again && !graph.nodes.is_empty() {
-            let mut fused = graph.fuse(&operand.backend)?;
+            let mut fused = graph.fuse(&operand.backend, None)?;
             let root = fused.registers[graph.nodes.len() - 1];
             fused.program.output(root);
             return Ok(Fused { program: fused.program, inputs: fused.inputs });
@@ -308,6 +383,8 @@ struct FusedGraph<B: Backend> {
     program: Program,
     inputs: SmallVec<[(B::Buffer, Layout, DType); MAX_INPUTS]>,
     registers: SmallVec<[Reg; MAX_PENDING]>,
+    /// The program's inputs before these.
+    lead: usize,
 }
 
 impl<B: Backend> Graph<B> {
@@ -329,7 +406,8 @@ impl<B: Backend> Graph<B> {
         }
         let (program, operands) = match &*lazy.state() {
             State::Pending(program, operands) => (program.clone(), operands.clone()),
-            State::Done(_) => return,
+            // A product is an operand like one in memory, unless the graph becomes its epilogue.
+            State::Product(_) | State::Done(_) => return,
         };
         for operand in &operands {
             if let Some(lazy) = fusible(operand) {
@@ -352,17 +430,61 @@ impl<B: Backend> Graph<B> {
         }
     }
 
-    /// Puts all expressions into one program without outputs.
-    fn fuse(&self, backend: &B) -> Result<FusedGraph<B>> {
+    /// The one product that waits, if the graph has a single result, and nobody but its expressions holds that product: then
+    /// they can be its epilogue.
+    fn product(&self) -> Option<Arc<Lazy<B>>> {
+        let root = &self.nodes.last()?.lazy;
+        let products = || {
+            let operands = self.nodes.iter().flat_map(|node| &node.operands).filter_map(fusible);
+            operands.filter(|lazy| matches!(*lazy.state(), State::Product(_)))
+        };
+        let first = products().next()?;
+        // Each use is held twice, by the expression and by its copy in `nodes`.
+        let fits = self.outputs.len() == 1
+            && first.dtype == root.dtype
+            && products().all(|other| Arc::ptr_eq(first, other))
+            && Arc::strong_count(first) == 2 * products().count()
+            && self.nodes.iter().all(|node| !node.program.uses_position());
+        fits.then(|| first.clone())
+    }
+
+    /// Computes the only result as the epilogue of a product.
+    fn run_after(&self, backend: &B, lazy: &Arc<Lazy<B>>) -> Result<()> {
+        // Another thread may have run it in between.
+        let Some(product) = lazy.product() else { return self.run_alone(backend) };
+        let mut fused = self.fuse(backend, Some(lazy))?;
+        let root = &self.nodes[self.nodes.len() - 1].lazy;
+        fused.program.output(fused.registers[self.nodes.len() - 1]);
+        let extras: SmallVec<[View<'_, B>; MAX_INPUTS]> =
+            fused.inputs.iter().map(|(buffer, layout, dtype)| View { buffer, layout, dtype: *dtype }).collect();
+        root.done(product.run(backend, &root.shape, root.dtype, Some(&fused.program), &extras)?);
+        Ok(())
+    }
+
+    fn run(&self, backend: &B) -> Result<()> {
+        match self.product() {
+            Some(product) => self.run_after(backend, &product),
+            None => self.run_alone(backend),
+        }
+    }
+
+    /// Puts all expressions into one program without outputs. A product, if there is one, is its first input.
+    fn fuse(&self, backend: &B, product: Option<&Arc<Lazy<B>>>) -> Result<FusedGraph<B>> {
         let mut fused =
-            FusedGraph::<B> { program: Program::new(), inputs: SmallVec::new(), registers: SmallVec::new() };
+            FusedGraph::<B> { program: Program::new(), inputs: SmallVec::new(), registers: SmallVec::new(), lead: 0 };
+        let product = product.map(|lazy| (lazy, fused.program.input(lazy.dtype)));
+        fused.lead = usize::from(product.is_some());
         for node in &self.nodes {
             let mut operands: SmallVec<[Reg; 3]> = SmallVec::new();
             for operand in &node.operands {
-                let pending = fusible(operand).and_then(|lazy| self.place(lazy));
-                operands.push(match pending {
-                    Some(place) => fused.registers[place],
-                    None => fused.leaf(backend, operand)?,
+                let lazy = fusible(operand);
+                let pending = lazy.and_then(|lazy| self.place(lazy));
+                operands.push(match (pending, product) {
+                    (Some(place), _) => fused.registers[place],
+                    (None, Some((product, register))) if lazy.is_some_and(|lazy| Arc::ptr_eq(lazy, product)) => {
+                        register
+                    }
+                    (None, _) => fused.leaf(backend, operand)?,
                 });
             }
             let results = fused.program.append(&node.program, &operands);
@@ -371,8 +493,8 @@ impl<B: Backend> Graph<B> {
         Ok(fused)
     }
 
-    fn run(&self, backend: &B) -> Result<()> {
-        let mut fused = self.fuse(backend)?;
+    fn run_alone(&self, backend: &B) -> Result<()> {
+        let mut fused = self.fuse(backend, None)?;
         let shape = &self.nodes[self.nodes.len() - 1].lazy.shape;
         let layout = Layout::contiguous(shape.clone());
         let mut buffers: SmallVec<[B::Buffer; 2]> = SmallVec::new();
@@ -420,7 +542,7 @@ impl<B: Backend> FusedGraph<B> {
         let held = operand.held()?;
         for (number, (buffer, layout, dtype)) in self.inputs.iter().enumerate() {
             if *dtype == held.dtype && layout == held.layout && backend.is_same(buffer, &held.buffer) {
-                return Ok(self.program.input_register(number));
+                return Ok(self.program.input_register(self.lead + number));
             }
         }
         self.inputs.push(held.into_parts());

@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use super::{Array, Held};
+use super::{Array, Held, fusion_enabled, lazy};
 use crate::backend::{View, ViewMut};
 use crate::shape::Dims;
 use crate::{Backend, DType, Error, Layout, MatmulSpec, Program, Result, Scalar, Shape};
@@ -157,6 +157,10 @@ impl<B: Backend> Array<B> {
 
     /// Runs a product whose operands and result have elements.
     fn run_product(&self, other: &Self, spec: &MatmulSpec<'_>, extras: &[Self], shape: Shape) -> Result<Self> {
+        let waits = spec.epilogue.is_none() && fusion_enabled() && shape.rank() > 0;
+        if waits && shape.numel() > self.backend.eager_below() {
+            return lazy::pend_product(self, other, spec, shape);
+        }
         let (a, b) = (self.held()?, other.held()?);
         let held = extras.iter().map(Self::held).collect::<Result<SmallVec<[_; 2]>>>()?;
         let extras: SmallVec<[View<'_, B>; 2]> = held.iter().map(Held::view).collect();
