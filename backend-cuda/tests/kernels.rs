@@ -196,7 +196,7 @@ const SAMPLE: usize = 5;
 
 /// How many bytes a thread of matrix products' kernels may move from registers to memory and back, once: their tiles take
 /// nearly all registers that there are. No other kernel may move any.
-const SPILLED_BY_TILES: u64 = 16;
+const SPILLED_BY_TILES: u64 = 32;
 
 /// A kernel, with what the compiler said about it, that has more values than it has registers for.
 fn spills(log: &str, group: &[(String, String)]) -> Vec<String> {
