@@ -1,6 +1,6 @@
 //! What a user gets who asks for the impossible: one sentence, at the user's own line.
 
-use autograd::{GradOptions, attempt, grad};
+use autograd::{ConvOptions, GradOptions, Padding, PoolOptions, attempt, grad};
 use backend_cpu::Cpu;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -219,6 +219,44 @@ fn dtypes() {
     says!(ints.floor_divide(0), "floor_divide: expected a divisor without zeros for integers, got a zero; hint: convert to a float dtype, where x / 0 is ±inf or NaN");
     says!(ints % 0, "remainder: expected a divisor without zeros for integers, got a zero; hint: convert to a float dtype, where x / 0 is ±inf or NaN");
     says!(ints.pow(-1), "pow: expected a power of at least 0 for an integer tensor, got -1; hint: convert the tensor to a float dtype first");
+}
+
+#[test]
+#[rustfmt::skip]
+fn windows_and_contractions() {
+    let Given { a, v, ints, .. } = &Given::new();
+    let (x, w) = (&Tensor::ones([2, 4, 6, 6]), &Tensor::ones([8, 2, 3, 3]));
+    let plain = ConvOptions::new;
+    says!(x.conv2d(w, None, plain()), "conv2d: expected in 1 groups, channels that fit and outputs that can be divided, got an input of [2, 4, 6, 6] and a weight of [8, 2, 3, 3]; hint: a weight has channels/groups as its second size");
+    says!(x.conv2d(w, None, plain().groups(0)), "conv2d: expected at least one group, got 0");
+    says!(x.conv2d(w, Some(v), plain().groups(2)), "conv2d: expected a bias of shape [8], got [3]");
+    says!(x.conv1d(w, None, plain()), "conv1d: expected an input of 2 or 3 axes (without or with a batch) and a weight of 3, got [2, 4, 6, 6] and [8, 2, 3, 3]");
+    says!(x.conv2d(w, None, plain().groups(2).stride(0)), "conv2d: expected a stride of at least 1 for each of the windows' axes, at most 2, got [0, 0]");
+    says!(x.conv2d(w, None, plain().groups(2).stride([1, 1, 1])), "conv2d: expected one stride, or one for each of 2 axes, got [1, 1, 1]");
+    says!(x.conv2d(w, None, plain().groups(2).dilation(3)), "conv2d: expected an input that with its padding has at least 7 elements, got 6 along axis 2 of an input of [2, 4, 6, 6] and a weight of [8, 2, 3, 3]");
+    says!(x.conv2d(w, None, plain().stride(2).padding(Padding::Same)), "conv2d: expected a stride of 1 with the padding that keeps sizes, got [2, 2]");
+    says!(x.conv2d(&w.to(DType::F64), None, plain().groups(2)), "conv2d: expected two tensors of one number dtype, got f32 and f64; hint: convert one with .to(dtype)");
+    says!(x.conv_transpose2d(w, None, plain()), "conv_transpose2d: expected a weight of shape [4, outputs/groups, …] for 4 channels, got [8, 2, 3, 3]");
+    says!(x.conv_transpose2d(&w.narrow(0, 0, 4), None, plain().padding(5)), "conv_transpose2d: expected a result with elements, got an input of [2, 4, 6, 6] with a weight of [4, 2, 3, 3] and padding [5, 5] along axis 2");
+    says!(x.conv_transpose2d(&w.narrow(0, 0, 4), None, plain().output_padding(1)), "conv_transpose2d: expected an output padding smaller than the stride or the dilation, got 1");
+    says!(a.max_pool2d(2), "max_pool2d: expected 3 or 4 axes: channels and 2 more, without or with a batch, got shape [2, 3]");
+    says!(x.max_pool2d(7), "max_pool2d: expected at least 7 elements along axis 0 of the windows, got 6 of shape [2, 4, 6, 6] with its padding");
+    says!(x.max_pool2d(PoolOptions::new(2).padding(2)), "max_pool2d: expected a padding of at most half a window, got 2 for a window of 2");
+    says!(x.max_pool2d(PoolOptions::new(2).stride(0)), "max_pool2d: expected windows, strides and dilations of at least 1, got sizes 2, strides [0, 0], dilations [1, 1]");
+    says!(x.avg_pool2d(PoolOptions::new(2).dilation(2)), "avg_pool2d: expected a dilation of 1, got [2, 2]");
+    says!(ints.reshape([1, 3]).avg_pool1d(2), "avg_pool1d: expected a float dtype (f16, bf16, f32, f64), got i64; hint: convert it first: .to(DType::F32)");
+    says!(a.adaptive_avg_pool(&[0]), "adaptive_avg_pool: expected sizes of at least 1 for some of the last axes, which have elements, got sizes [0] for shape [2, 3]");
+    says!(a.im2col(2), "im2col: expected batch, channels, and at least one more axis, got shape [2, 3]");
+    says!(a.tensordot(a, [&[0], &[1]]), "tensordot: expected sizes that are equal along the axes [0] and [1], got shapes [2, 3] and [2, 3]");
+    says!(a.tensordot(a, [&[0], &[]]), "tensordot: expected as many axes of one as of the other, got [0] and []");
+    says!(a.tensordot(a, [&[2], &[0]]), "tensordot: expected an axis from -2 to 1, got 2");
+    says!(Tensor::einsum("ij,jk->ik", &[a]), "einsum: expected as many terms as tensors, with commas between, got `ij,jk->ik` for 1 tensors");
+    says!(Tensor::einsum("ijk->k", &[a]), "einsum: expected `ijk` for a tensor of at least 3 axes, got [2, 3]");
+    says!(Tensor::einsum("i->i", &[a]), "einsum: expected letters for 2 axes, got `i`");
+    says!(Tensor::einsum("i1->i", &[a]), "einsum: expected letters and at most one `...`, got `i1`");
+    says!(Tensor::einsum("ij->ijk", &[a]), "einsum: expected a result that names axes of the tensors, each once, got `ij->ijk`");
+    says!(Tensor::einsum("ij,ij->ij", &[a, &a.t()]), "einsum: expected one size for each letter of `ij,ij->ij`, got shapes [[2, 3], [3, 2]]");
+    says!(Tensor::einsum("ii->i", &[a]), "einsum: expected one size for both axes of a letter that stands twice, got 2 and 3 in [2, 3]");
 }
 
 #[test]

@@ -58,6 +58,10 @@ impl<B: Backend> Tensor<B> {
             axes.iter().map(|&axis| axis.rem_euclid(tensor.rank() as isize) as usize).collect()
         };
         let (own, others) = (named(self, own), named(other, others));
+        if own.iter().zip(&others).any(|(&a, &b)| self.size(a as isize) != other.size(b as isize)) {
+            let expected = format!("sizes that are equal along the axes {own:?} and {others:?}");
+            return Err(Error::shape(op, expected, format!("shapes {:?} and {:?}", self.shape(), other.shape())));
+        }
         let rest = |tensor: &Self, named: &[usize]| -> Vec<usize> {
             (0..tensor.rank()).filter(|axis| !named.contains(axis)).collect()
         };

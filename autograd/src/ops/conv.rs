@@ -141,6 +141,9 @@ impl ConvOptions {
 
     fn of_sizes(&self, sizes: &[usize], op: &'static str) -> Result<Conv> {
         let rank = sizes.len();
+        if self.groups == 0 {
+            return Err(Error::value(op, "at least one group", "0"));
+        }
         let stride = self.stride.of_rank(rank, "stride", op)?;
         let dilation = self.dilation.of_rank(rank, "dilation", op)?;
         let padding = match &self.padding {
@@ -310,6 +313,11 @@ impl<B: Backend> Tensor<B> {
         let sizes: Dims<usize> = weight.shape()[2..].into();
         let mut conv = options.of_sizes(&sizes, op)?;
         let more = options.output_padding.of_rank(rank, "output padding", op)?;
+        let channels = input.size(1);
+        if weight.size(0) != channels {
+            let expected = format!("a weight of shape [{channels}, outputs/groups, …] for {channels} channels");
+            return Err(Error::shape(op, expected, format!("{:?}", weight.shape())));
+        }
         let windows = Windows { size: sizes.clone(), stride: conv.stride.clone(), dilation: conv.dilation.clone() };
         let counts = input.shape();
         let mut lengths = Dims::new();
@@ -322,7 +330,13 @@ impl<B: Backend> Tensor<B> {
             let length =
                 full.and_then(|full| full.checked_sub(before)?.checked_sub(after)).filter(|&length| length > 0);
             let length = length.ok_or_else(|| {
-                Error::shape(op, "a result with elements", format!("an input of {counts:?} with {options:?}"))
+                let got = format!(
+                    "an input of {counts:?} with a weight of {:?} and padding {:?} along axis {}",
+                    weight.shape(),
+                    conv.padding[axis],
+                    2 + axis
+                );
+                Error::shape(op, "a result with elements", got)
             })?;
             if more[axis] >= conv.stride[axis].max(conv.dilation[axis]) {
                 let expected = "an output padding smaller than the stride or the dilation";

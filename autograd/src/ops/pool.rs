@@ -525,7 +525,7 @@ impl<B: Backend> Tensor<B> {
         self.expect_float(op)?;
         let pool = Pool::new(self, rank, options, op)?;
         if pool.windows.dilation.iter().any(|&dilation| dilation != 1) {
-            return Err(Error::value(op, "a dilation of 1", format!("{:?}", options.dilation)));
+            return Err(Error::value(op, "a dilation of 1", format!("{:?}", pool.windows.dilation)));
         }
         let wide = self.to_dtype(self.dtype().compute());
         let windows = pool.padded(&wide, Scalar::Float(0.0)).try_windowed(&pool.windows)?;
