@@ -3,6 +3,7 @@
 #include "image.h"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -13,7 +14,7 @@ enum Status : int { OK = 0, NOT_INITIALISED = 1, INVALID = 7, EXECUTION_FAILED =
 // cublasComputeType_t and cudaDataType_t.
 enum { COMPUTE_32F = 68, COMPUTE_32F_PEDANTIC = 69, COMPUTE_64F = 70, COMPUTE_TF32 = 77 };
 enum { R_32F = 0, R_64F = 1, R_16F = 2, R_16BF = 14 };
-enum { EPILOGUE_DEFAULT = 1 };
+enum { EPILOGUE_DEFAULT = 1, EPILOGUE_BIAS = 4 };
 
 constexpr uint32_t MAGIC = 0x67726478;
 
@@ -25,6 +26,8 @@ struct Product {
     int compute, scale;
     int transposed[2] = {0, 0};
     int pointer_mode = 0, epilogue = EPILOGUE_DEFAULT;
+    // Not part of what a plan is made for.
+    uint64_t bias = 0;
 };
 
 struct Matrix {
@@ -121,7 +124,7 @@ float to_tf32(float x) {
 
 // Everything that a plan depends on.
 uint64_t signature(const Product &p, const Matrix *const (&m)[4]) {
-    uint64_t hash = hash_bytes(&p, sizeof p);
+    uint64_t hash = hash_bytes(&p, offsetof(Product, bias));
     for (const Matrix *matrix : m) {
         hash = hash_bytes(&matrix->type, sizeof matrix->type, hash);
         hash = hash_bytes(&matrix->rows, sizeof matrix->rows, hash);
@@ -138,7 +141,9 @@ bool fits(const Product &p, const Matrix *const (&m)[4]) {
     const Matrix &a = *m[0], &b = *m[1], &d = *m[3];
     const uint64_t rows = p.transposed[0] ? a.columns : a.rows, inner = p.transposed[0] ? a.rows : a.columns;
     const uint64_t inner_b = p.transposed[1] ? b.columns : b.rows, columns = p.transposed[1] ? b.rows : b.columns;
-    bool good = inner == inner_b && rows == d.rows && columns == d.columns && p.epilogue == EPILOGUE_DEFAULT;
+    bool good = inner == inner_b && rows == d.rows && columns == d.columns;
+    // A bias for each row; not for f64.
+    good &= p.epilogue == EPILOGUE_DEFAULT || (p.epilogue == EPILOGUE_BIAS && d.type != R_64F);
     for (const Matrix *matrix : m)
         good &= is_known(matrix->type) && matrix->order == 0 && matrix->leading >= int64_t(matrix->rows) &&
                 matrix->batches == d.batches && matrix->rows > 0 && matrix->columns > 0;
@@ -174,6 +179,7 @@ template <class Sum> void multiply(const Product &p, const Matrix *const (&m)[4]
                 double value = alpha * double(sums[size_t(i)]);
                 // With β = 0 the old value does not count, not even if it is NaN.
                 if (beta != 0) value += beta * load(from[2], batch * c.stride + i + j * c.leading, c.type);
+                if (p.epilogue == EPILOGUE_BIAS) value += load(reinterpret_cast<const char *>(p.bias), i, d.type);
                 store(to, batch * d.stride + i + j * d.leading, d.type, value);
             }
         }
@@ -240,6 +246,7 @@ FAKE_EXPORT int cublasLtMatmulDescSetAttribute(Product *p, int attribute, const 
     case 3: return assign(p->transposed[0], value, size);
     case 4: return assign(p->transposed[1], value, size);
     case 7: return assign(p->epilogue, value, size);
+    case 8: return assign(p->bias, value, size);
     default: return UNSUPPORTED;
     }
 }
@@ -322,6 +329,9 @@ FAKE_EXPORT int cublasLtMatmul(Handle *handle, const Product *p, const void *alp
         }
         if (!check_range(reinterpret_cast<Pointer>(operands[i]), bytes_of(*layouts[i]), device, "cublasLtMatmul")) return INVALID;
     }
+    if (p->epilogue == EPILOGUE_BIAS && !check_range(p->bias, d_layout->rows * size_of(d_layout->type), device, "cublasLtMatmul's bias"))
+        return INVALID;
+    if (p->epilogue == EPILOGUE_BIAS) count("lt_biases");
     const size_t needed = algorithm ? algorithm->workspace : 0;
     if (needed > workspace_bytes ||
         (needed && !check_range(reinterpret_cast<Pointer>(workspace), workspace_bytes, device, "cublasLtMatmul's workspace")))

@@ -1,12 +1,12 @@
 //! The [`Backend`] of CUDA devices.
 
 use crate::plans::{Key, Operand, Operation, scalars};
-use crate::{Buffer, Cuda};
+use crate::{Buffer, Cuda, matmul};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::PoisonError;
 use tensor_core::codegen::{self, Source, Tensor};
-use tensor_core::matmul::by_plain_product;
+use tensor_core::matmul::{by_plain_product, run_epilogue};
 use tensor_core::{
     Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp,
     ScatterOp, Shape, View, ViewMut,
@@ -208,15 +208,24 @@ impl Backend for Cuda {
         extras: &[View<'_, Self>],
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        by_plain_product(self, spec, [a, b], extras, out, |a, b, out| {
+        let bias = matmul::bias(spec, extras, &out);
+        let product = MatmulSpec { epilogue: None, ..*spec };
+        let whole = ViewMut { buffer: &mut *out.buffer, layout: out.layout, dtype: out.dtype };
+        let mut is_biased = false;
+        by_plain_product(self, &product, [a, b], &[], whole, |a, b, out| {
             self.0.note(&[a.buffer, b.buffer, &*out.buffer]);
-            if self.matmul_by_blas(&a, &b, &out)? {
+            if let Some(bias) = bias {
+                self.0.note(&[bias.buffer]);
+                is_biased = self.matmul_by_blas(&a, &b, Some(bias), &out)?;
+            }
+            if is_biased || self.matmul_by_blas(&a, &b, None, &out)? {
                 return Ok(());
             }
             let key = key(Operation::Matmul, &[tensor(&a), tensor(&b), result(&out)]);
             let plan = |this: &Self| codegen::matmul(tensor(&a), tensor(&b), result(&out), &this.0.target);
             self.run("matmul", key, plan, &[a.buffer, b.buffer], &[&*out.buffer])
-        })
+        })?;
+        if is_biased { Ok(()) } else { run_epilogue(self, spec, extras, out) }
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {

@@ -8,8 +8,8 @@ use crate::library;
 use crate::plans::QuickMap;
 use crate::pool::Pool;
 use cudarc::cublaslt::sys::{
-    self, cublasComputeType_t as Compute, cublasLtHandle_t, cublasLtMatmulAlgo_t, cublasLtMatmulDesc_t,
-    cublasLtMatmulDescAttributes_t as DescAttribute, cublasLtMatmulPreference_t,
+    self, cublasComputeType_t as Compute, cublasLtEpilogue_t as Epilogue, cublasLtHandle_t, cublasLtMatmulAlgo_t,
+    cublasLtMatmulDesc_t, cublasLtMatmulDescAttributes_t as DescAttribute, cublasLtMatmulPreference_t,
     cublasLtMatmulPreferenceAttributes_t as Preference, cublasLtMatrixLayout_t,
     cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cublasStatus_t, cudaDataType,
 };
@@ -67,6 +67,8 @@ pub(crate) struct Product {
     pub(crate) b: Matrix,
     /// Row-major.
     pub(crate) out: Matrix,
+    /// Whether a number for each column is added.
+    pub(crate) bias: bool,
 }
 
 /// Defines an owner of a description that destroys it.
@@ -77,7 +79,8 @@ macro_rules! owner {
 
         // SAFETY: descriptions are plain memory that belongs to no thread.
         unsafe impl Send for $name {}
-        // SAFETY: the library only reads descriptions that are complete, and none is changed afterwards.
+        // SAFETY: the library only reads descriptions that are complete. None is changed afterwards but for a bias' address,
+        // under the lock of its plan, which is held while the library reads it too.
         unsafe impl Sync for $name {}
 
         impl Drop for $name {
@@ -103,8 +106,18 @@ impl Description {
 
     fn transposed(&self, attribute: DescAttribute, is: bool) -> Result<(), Failure> {
         // The values of `cublasOperation_t`: plain and transposed.
-        let value = i32::from(is);
-        // SAFETY: the description is alive; both attributes that are set here have values of this type.
+        self.set(attribute, i32::from(is))
+    }
+
+    /// A bias at this address is added.
+    fn biased(&self, address: u64) -> Result<(), Failure> {
+        self.set(DescAttribute::CUBLASLT_MATMUL_DESC_EPILOGUE, Epilogue::CUBLASLT_EPILOGUE_BIAS)?;
+        self.set(DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, address)
+    }
+
+    fn set<T>(&self, attribute: DescAttribute, value: T) -> Result<(), Failure> {
+        // SAFETY: the description is alive, and nobody else uses it now: it is new, or its plan is locked. As many bytes are
+        // read as the value has, which the library compares with what the attribute has.
         check(unsafe {
             sys::cublasLtMatmulDescSetAttribute(self.0, attribute, (&raw const value).cast(), size_of_val(&value))
         })
@@ -158,6 +171,8 @@ impl Preferences {
 #[derive(Debug)]
 struct Plan {
     description: Description,
+    /// Held while a bias' address is in the description; the library reads it before its call returns.
+    biasing: Mutex<()>,
     left: Layout,
     right: Layout,
     out: Layout,
@@ -224,10 +239,11 @@ impl Blas {
     ///
     /// # Safety
     /// All three must lie in memory of the device, as large as the product says, and `out` must overlap neither of the others.
+    /// If the product has a bias, it lies at the fourth address.
     pub(crate) unsafe fn run(
         &self,
         product: &Product,
-        addresses: [u64; 3],
+        addresses: [u64; 4],
         gpu: &Gpu,
         pool: &Pool,
         workspace: usize,
@@ -235,8 +251,12 @@ impl Blas {
         let Some((_, scale, _)) = types(product.dtype, product.tf32) else { return Err(Failure::Unsupported) };
         let handle = self.handle(gpu, pool, workspace)?;
         let stream = gpu.stream().map_err(Failure::driver)?;
-        let plan = self.plan(product, handle)?;
-        let [a, b, out] = addresses.map(|address| address as *mut c_void);
+        let plan = self.plan(product, addresses[3], handle)?;
+        let [a, b, out, _] = addresses.map(|address| address as *mut c_void);
+        let biasing = product.bias.then(|| plan.biasing.lock().unwrap_or_else(PoisonError::into_inner));
+        if biasing.is_some() {
+            plan.description.biased(addresses[3])?;
+        }
         let (single, double) = ([1f32, 0.0], [1f64, 0.0]);
         let (alpha, beta): (*const c_void, *const c_void) = if scale == cudaDataType::CUDA_R_64F {
             ((&raw const double[0]).cast(), (&raw const double[1]).cast())
@@ -268,12 +288,12 @@ impl Blas {
         })
     }
 
-    fn plan(&self, product: &Product, handle: &Handle) -> Result<Arc<Plan>, Failure> {
+    fn plan(&self, product: &Product, bias: u64, handle: &Handle) -> Result<Arc<Plan>, Failure> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = plans.get(product) {
             return plan.clone().ok_or(Failure::Unsupported);
         }
-        let plan = match Plan::new(product, handle) {
+        let plan = match Plan::new(product, bias, handle) {
             Ok(plan) => Some(Arc::new(plan)),
             Err(Failure::Unsupported) => None,
             Err(failed) => return Err(failed),
@@ -289,7 +309,8 @@ impl Blas {
 impl Plan {
     /// The library's matrices lie column by column, ours row by row, which is the same as transposed. So it is asked for
     /// `outᵀ = bᵀ·aᵀ`: `b` is its left operand, and what is row-major needs no transposing.
-    fn new(product: &Product, handle: &Handle) -> Result<Self, Failure> {
+    /// Kernels may depend on whether there is a bias, whose first address is given, so it is said before they are asked for.
+    fn new(product: &Product, bias: u64, handle: &Handle) -> Result<Self, Failure> {
         let Some((compute, scale, element)) = types(product.dtype, product.tf32) else {
             return Err(Failure::Unsupported);
         };
@@ -300,6 +321,9 @@ impl Plan {
         let description = Description::new(compute, scale)?;
         description.transposed(DescAttribute::CUBLASLT_MATMUL_DESC_TRANSA, !b.row_major)?;
         description.transposed(DescAttribute::CUBLASLT_MATMUL_DESC_TRANSB, !a.row_major)?;
+        if product.bias {
+            description.biased(bias)?;
+        }
         let sizes = |matrix: &Matrix, rows, columns| if matrix.row_major { (columns, rows) } else { (rows, columns) };
         let (m, k) = sizes(&b, inner, columns);
         let left = Layout::new(element, m, k, &b, batches)?;
@@ -343,6 +367,7 @@ impl Plan {
             return Err(Failure::Unsupported);
         }
         check(found.state)?;
-        Ok(Self { description, left, right, out: result, algorithm: found.algo, workspace: found.workspaceSize })
+        let (algorithm, workspace) = (found.algo, found.workspaceSize);
+        Ok(Self { description, biasing: Mutex::new(()), left, right, out: result, algorithm, workspace })
     }
 }

@@ -4,7 +4,9 @@ use crate::blas::{Failure, Matrix, Product};
 use crate::device::device_error;
 use crate::{Buffer, Cuda};
 use smallvec::SmallVec;
-use tensor_core::{DType, Layout, Result, View, ViewMut};
+use tensor_core::op::BinaryOp;
+use tensor_core::program::{Op, Reg};
+use tensor_core::{DType, Layout, MatmulSpec, Result, View, ViewMut};
 
 /// The most calls that one product is made of; with more, one launch of the generator's kernel is better.
 const MOST_CALLS: usize = 64;
@@ -21,11 +23,12 @@ struct Calls {
 }
 
 impl Cuda {
-    /// Multiplies by cuBLASLt, or says that it cannot be.
+    /// Multiplies by cuBLASLt and adds a bias for each column if there is one, or says that it cannot be.
     pub(crate) fn matmul_by_blas(
         &self,
         a: &View<'_, Self>,
         b: &View<'_, Self>,
+        bias: Option<&View<'_, Self>>,
         out: &ViewMut<'_, Self>,
     ) -> Result<bool> {
         let device = self.0;
@@ -34,6 +37,12 @@ impl Cuda {
         };
         let size = out.dtype.size() as u64;
         let start = |buffer: &Buffer, layout: &Layout| buffer.address() + layout.offset() as u64 * size;
+        calls.product.bias = bias.is_some();
+        let bias = bias.map_or(0, |bias| start(bias.buffer, bias.layout));
+        // Kernels may read it 16 bytes at once.
+        if bias % 16 != 0 {
+            return Ok(false);
+        }
         let starts = [start(a.buffer, a.layout), start(b.buffer, b.layout), start(out.buffer, out.layout)];
         let count: usize = calls.axes.iter().map(|axis| axis.0).product();
         for number in 0..count {
@@ -52,8 +61,10 @@ impl Cuda {
             product.b.align = align(addresses[1]);
             product.out.align = align(addresses[2]);
             let workspace = if device.description.compute_capability.0 >= 9 { 32 << 20 } else { 8 << 20 };
+            let [to_a, to_b, to_out] = addresses;
+            let addresses = [to_a, to_b, to_out, bias];
             // SAFETY: the core promises that views lie within their buffers and that nobody shares the output's; `Calls` walks
-            // the elements of the layouts and no others.
+            // the elements of the layouts and no others. A bias has an element for each column.
             match unsafe { device.blas.run(product, addresses, &device.gpu, &device.pool, workspace) } {
                 Ok(()) => {}
                 // What was done before is done again, with the same result.
@@ -63,6 +74,34 @@ impl Cuda {
         }
         Ok(true)
     }
+}
+
+/// The extra, if the epilogue does nothing but add it, and it is a number for each column that lies densely: cuBLASLt adds that
+/// before it rounds. (Its ReLU is not said to keep NaN, and its GELU is the approximation by tanh, so these are ours.)
+pub(crate) fn bias<'a, 'v>(
+    spec: &MatmulSpec<'_>,
+    extras: &'a [View<'v, Cuda>],
+    out: &ViewMut<'_, Cuda>,
+) -> Option<&'a View<'v, Cuda>> {
+    let (Some(program), [extra]) = (spec.epilogue, extras) else { return None };
+    let op = |reg: Reg| program.insts()[reg.index()].op;
+    let mut result = program.outputs()[0];
+    // A f16 or bf16 is rounded by casts, which cuBLASLt does as well.
+    while let Op::Cast(from) = op(result)
+        && out.dtype.compute() != out.dtype
+    {
+        result = from;
+    }
+    let Op::Binary(BinaryOp::Add, left, right) = op(result) else { return None };
+    let adds = matches!((op(left), op(right)), (Op::Input(0), Op::Input(1)) | (Op::Input(1), Op::Input(0)));
+    let mut step = 1;
+    let dense = (0..extra.layout.rank()).rev().all(|axis| {
+        let (size, stride) = (extra.layout.dims()[axis], extra.layout.strides()[axis]);
+        let wanted = if axis >= spec.batch + spec.rows { step } else { 0 };
+        step *= size as isize;
+        size == 1 || stride == wanted
+    });
+    (adds && dense && extra.dtype == out.dtype).then_some(extra)
 }
 
 /// How a matrix lies in memory, if rows or columns do so densely.
@@ -126,6 +165,7 @@ impl Calls {
             a: left,
             b: right,
             out: result,
+            bias: false,
         };
         (calls <= MOST_CALLS).then_some(Self { product, axes })
     }

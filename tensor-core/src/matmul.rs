@@ -29,8 +29,9 @@ pub struct MatmulSpec<'a> {
     pub inner: usize,
     /// Axes of `b` and the result.
     pub columns: usize,
-    /// What becomes of each element of the result: input 0 is the product, rounded to the dtype; the other inputs are the
-    /// extras; the one output has the product's dtype.
+    /// What becomes of each element of the result: input 0 is the product, rounded to the dtype (of f16 and bf16 it may also
+    /// be what was added up in f32); the other inputs are the extras; the one output has the product's dtype. It uses no
+    /// positions.
     pub epilogue: Option<&'a Program>,
 }
 
