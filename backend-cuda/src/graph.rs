@@ -144,7 +144,7 @@ impl Cuda {
     /// - Results come to where they came the first time: tensors that the closure made or changed change with each launch.
     /// - Numbers that the host chose stay as they were: learning rates, counts of steps, seeds of random numbers, data that was
     ///   uploaded.
-    /// - Operations on elements that still wait to be fused when the closure ends are no part of it:
+    /// - Operations on elements and products that still wait to be fused when the closure ends are no part of it:
     ///   [`Array::force`](tensor_core::Array::force) those that shall be.
     ///
     /// Run the closure once or twice before: then kernels are compiled, and what is made in a first step only is there.
