@@ -4,7 +4,6 @@ use crate::vecmath::Level;
 use crate::{Buffer, memory, pointwise};
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use tensor_core::matmul::by_plain_product;
 use tensor_core::{
     Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp,
     ScatterOp, Shape, View, ViewMut,
@@ -121,7 +120,7 @@ impl Backend for Cpu {
         extras: &[View<'_, Self>],
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        by_plain_product(self, spec, [a, b], extras, out, |a, b, out| crate::matmul::matmul(self, &a, &b, out))
+        crate::matmul::matmul(self, spec, [&a, &b], extras, out)
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {

@@ -16,7 +16,7 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 /// How often the caller looks for the helpers' end before it sleeps.
 const SPINS: usize = 2000;
 
-/// Runs `work(0)`, …, `work(tasks - 1)`, each once, in any order, on the calling thread and on those of the current `rayon`
+/// Runs `work(0)`, …, `work(tasks - 1)`, each once and begun in this order, on the calling thread and on those of the current `rayon`
 /// pool that have nothing else to do.
 ///
 /// The caller begins at once and ends when the work is done, whether or not a helper ever woke up: a small job costs

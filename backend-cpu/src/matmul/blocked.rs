@@ -9,12 +9,13 @@
 use super::Product;
 use super::pack::Packed;
 use super::vector::{Factor, Vector};
-use crate::parallel::{GRAIN, for_each};
+use crate::parallel::for_each;
 use crate::pointwise::moves::prefetch;
 use crate::strided::Source;
 use crate::vecmath::{Isa, Level, Task};
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The bytes of a line (a row of a, a column of b) in a block, at most.
 const DEPTH_BYTES: usize = 2048;
@@ -33,23 +34,23 @@ const GROUP: usize = 8;
 ///
 /// # Safety
 /// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; none of the sizes is 0.
-pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<F>, threads: usize) -> Option<()> {
+pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<'_, F>, threads: usize) -> Option<()> {
     let [rows, lanes] = level.run(Shape::<F>(PhantomData));
     let width = ACROSS * lanes;
     let plan = Plan::new(&work, rows, width, threads);
     let mut packed = Packed::<F>::new(plan.packed)?;
     let to = packed.target();
     let (lines, sliver) = if plan.by_columns { (work.a.rows(), rows) } else { (work.b.columns(), width) };
-    plan.each_packed(|range| {
+    let failed = AtomicBool::new(false);
+    let pack = |range: Range<usize>| {
         let first = to.at((range.start * work.k) as isize);
         // SAFETY: lines of the operand; there is room for all slivers of all steps, and these are packed here only.
         unsafe { lines.pack_slivers(range, 0..work.k, first, sliver, sliver * work.k) };
-    });
-    let failed = std::sync::atomic::AtomicBool::new(false);
-    plan.each_part(|rows, columns| {
-        let part = Part { work, plan, packed: Source::from_ptr(to.at(0).cast_const()), rows, columns };
-        if level.run(part).is_none() {
-            failed.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    plan.each(pack, |rows, columns| {
+        let part = Part { work: &work, plan: &plan, packed: Source::from_ptr(to.at(0).cast_const()), rows, columns };
+        if level.run(&part).is_none() {
+            failed.store(true, Ordering::Relaxed);
         }
     });
     (!failed.into_inner()).then_some(())
@@ -75,59 +76,91 @@ struct Plan {
 }
 
 impl Plan {
-    fn new<F: Factor>(work: &Product<F>, rows: usize, width: usize, threads: usize) -> Self {
+    fn new<F: Factor>(work: &Product<'_, F>, rows: usize, width: usize, threads: usize) -> Self {
         let Product { m, n, k, .. } = *work;
         let by_columns = m <= FEW_ROWS;
-        let small = work.a.is_factors && m * k + k * n <= SMALL;
+        let small = work.a.in_place() && m * k + k * n <= SMALL;
         // A b of few rows of tiles is not read often enough to be packed. One whose rows lie a multiple of a page apart
         // would fill few sets of the cache.
-        let b_in_rows = work.b.is_factors && work.b.column_step == 1;
+        let b_in_rows = work.b.in_place() && work.b.columns.step == 1;
         // An a that meets one sliver of b only is read once, however it lies.
-        let a_once = work.a.is_factors && n <= width;
-        let direct = [by_columns && (small || a_once), b_in_rows && (small || m <= 2 * rows)];
+        let a_once = work.a.in_place() && n <= width;
+        let a_near = work.a.in_place() && work.a.columns.step == 1 && m * k <= 1 << 17;
+        let direct = [by_columns && (small || a_once || a_near), b_in_rows && (small || m <= 2 * rows)];
         let packed = match (by_columns, direct) {
             (true, [true, _]) | (false, [_, true]) => 0,
             (true, _) => m.next_multiple_of(rows) * k,
             (false, _) => n.next_multiple_of(width) * k,
         };
-        let part = if by_columns {
-            // Some more parts than threads, should one be slow.
+        // Some more parts than threads, should one be slow.
+        let part = if threads == 1 {
+            if by_columns { n } else { m }
+        } else if by_columns {
             let slivers = n.div_ceil(width);
-            slivers.div_ceil(if threads > 1 { 4 * threads } else { 1 }) * width
+            slivers.div_ceil(4 * threads) * width
         } else {
-            let parts = m.div_ceil(ROWS * threads) * threads;
-            m.div_ceil(parts).next_multiple_of(rows)
+            m.div_ceil(4 * threads).clamp(ROWS / 4, ROWS).next_multiple_of(rows)
         };
         Self { m, n, k, tile: [rows, width], direct, by_columns, packed, part, threads }
     }
 
-    /// Runs `work` for all lines (rows of a, columns of b) that are packed before, a range at a time.
-    fn each_packed(&self, work: impl Fn(Range<usize>) + Sync) {
-        if self.packed == 0 {
-            return;
-        }
+    /// Runs `pack` for all lines (rows of a, columns of b) that are packed before, a range at a time, and then `compute` for all
+    /// parts of the result: rows and columns.
+    ///
+    /// Threads share out both as one list of tasks, since waking one takes as long as a small product.
+    fn each(&self, pack: impl Fn(Range<usize>) + Sync, compute: impl Fn(Range<usize>, Range<usize>) + Sync) {
+        let range = |number: usize, step: usize, lines: usize| number * step..lines.min((number + 1) * step);
         let (lines, sliver) = if self.by_columns { (self.m, self.tile[0]) } else { (self.n, self.tile[1]) };
-        let pieces = if self.threads > 1 { (self.packed / GRAIN).clamp(1, 8 * self.threads) } else { 1 };
+        let all = if self.by_columns { self.n } else { self.m };
+        if self.threads == 1 {
+            if self.packed > 0 {
+                pack(0..lines);
+            }
+            return compute(0..self.m, 0..self.n);
+        }
+        let pieces = (self.packed / PIECE).clamp(1, 8 * self.threads);
         let piece = lines.div_ceil(pieces).next_multiple_of(sliver);
-        for_each(lines.div_ceil(piece), |number| work(number * piece..lines.min((number + 1) * piece)));
-    }
-
-    /// Runs `work` for all parts of the result: rows and columns.
-    fn each_part(&self, work: impl Fn(Range<usize>, Range<usize>) + Sync) {
-        let lines = if self.by_columns { self.n } else { self.m };
-        let all = if self.threads > 1 { lines.div_ceil(self.part) } else { 1 };
-        let part = if self.threads > 1 { self.part } else { lines };
-        for_each(all, |number| {
-            let range = number * part..lines.min((number + 1) * part);
-            if self.by_columns { work(0..self.m, range) } else { work(range, 0..self.n) }
+        let packs = if self.packed > 0 { lines.div_ceil(piece) } else { 0 };
+        let part = self.part;
+        let unpacked = AtomicUsize::new(packs);
+        for_each(packs + all.div_ceil(part), |number| {
+            if number < packs {
+                let _done = CountDown(&unpacked);
+                return pack(range(number, piece, lines));
+            }
+            // Tasks are begun in order: what is waited for is at work on other threads, and waits for nothing itself.
+            let mut spins = 0;
+            // Acquire: what the others have packed.
+            while unpacked.load(Ordering::Acquire) > 0 {
+                spins += 1;
+                if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+            }
+            let range = range(number - packs, part, all);
+            if self.by_columns { compute(0..self.m, range) } else { compute(range, 0..self.n) }
         });
+    }
+}
+
+/// Factors that a thread packs at a time: they take some microseconds.
+const PIECE: usize = 1 << 14;
+/// How often a thread looks whether all is packed before it lets others run.
+const SPINS: usize = 2000;
+
+/// Counts down when a task ends, also by a panic: others wait for it.
+struct CountDown<'a>(&'a AtomicUsize);
+
+impl Drop for CountDown<'_> {
+    fn drop(&mut self) {
+        // Release: what the task has packed.
+        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 
 /// Steps along `k` in a block: blocks of equal length, so that no short one is left over. They depend on nothing else, since
 /// a sum's rounding does on them.
 fn depth<F>(k: usize) -> usize {
-    k.div_ceil(k.div_ceil(DEPTH_BYTES / size_of::<F>()))
+    let most = DEPTH_BYTES / size_of::<F>();
+    if k <= most { k } else { k.div_ceil(k.div_ceil(most)) }
 }
 
 /// The rows of a tile and the lanes of a vector on an instruction set.
@@ -156,15 +189,15 @@ const ROWS_32: usize = 6;
 const ROWS_16: usize = 4;
 
 /// A part of the result, computed by one thread.
-struct Part<F: Factor> {
-    work: Product<F>,
-    plan: Plan,
+struct Part<'a, F: Factor> {
+    work: &'a Product<'a, F>,
+    plan: &'a Plan,
     packed: Source<F>,
     rows: Range<usize>,
     columns: Range<usize>,
 }
 
-impl<F: Factor> Task for Part<F> {
+impl<F: Factor> Task for &Part<'_, F> {
     type Output = Option<()>;
 
     #[inline(always)]
@@ -187,12 +220,12 @@ struct Feed<F> {
     along: isize,
 }
 
-impl<F: Factor> Part<F> {
+impl<F: Factor> Part<'_, F> {
     #[inline(always)]
-    fn compute<V: Vector<Elem = F>, const MR: usize>(self) -> Option<()> {
+    fn compute<V: Vector<Elem = F>, const MR: usize>(&self) -> Option<()> {
         let width = ACROSS * V::LANES;
         let Self { work, plan, packed, rows, columns } = self;
-        let Plan { direct, by_columns, k, .. } = plan;
+        let Plan { direct, by_columns, k, .. } = **plan;
         let depth = depth::<F>(k);
         // Room for what is packed on the way: a's block where all of b was packed before, else one sliver of b. The last
         // sliver of a b that is read where it is has to be packed too if it is not full.
@@ -202,6 +235,11 @@ impl<F: Factor> Part<F> {
         let mut b_room = Packed::<F>::new(if by_columns || direct[1] { group * depth } else { 0 })?;
         let (a_to, b_to) = (a_room.target(), b_room.target());
         let step = if by_columns { plan.m } else { ROWS };
+        let tiles = match work.ahead {
+            Some(_) => rows.len().div_ceil(MR) * columns.len().div_ceil(width) * k.div_ceil(depth),
+            None => 0,
+        };
+        let mut tile_number = 0;
         for top in rows.clone().step_by(step) {
             let block = top..rows.end.min(top + step);
             for start in (0..k).step_by(depth) {
@@ -221,7 +259,7 @@ impl<F: Factor> Part<F> {
                     }
                     for column in (left..right).step_by(width) {
                         let b = if in_place {
-                            Feed { first: work.b.at(start, column), next: 1, along: work.b.row_step }
+                            Feed { first: work.b.at(start, column), next: 1, along: work.b.rows.step }
                         } else if by_columns || direct[1] {
                             let first = b_to.at(((column - left) * length) as isize).cast_const();
                             Feed { first, next: 1, along: width as isize }
@@ -231,13 +269,21 @@ impl<F: Factor> Part<F> {
                         };
                         for row in block.clone().step_by(MR) {
                             let a = if direct[0] {
-                                Feed { first: work.a.at(row, start), next: work.a.row_step, along: work.a.column_step }
+                                Feed {
+                                    first: work.a.at(row, start),
+                                    next: work.a.rows.step,
+                                    along: work.a.columns.step,
+                                }
                             } else if by_columns {
                                 Feed { first: packed.at((row * k + start * MR) as isize), next: 1, along: MR as isize }
                             } else {
                                 let first = a_to.at(((row - top) * length) as isize).cast_const();
                                 Feed { first, next: 1, along: MR as isize }
                             };
+                            if let Some(ahead) = work.ahead {
+                                ahead.share(tile_number, tiles);
+                                tile_number += 1;
+                            }
                             let size = [MR.min(block.end - row), width.min(right - column)];
                             let out = work.out.at((row * plan.n + column) as isize);
                             // SAFETY: both feeds hold the factors of the tile's rows and columns at these depths: read in

@@ -18,7 +18,7 @@ const WIDTH: usize = 2048;
 const ROWS: usize = 4;
 
 /// Whether a product is one of a matrix and a line.
-pub(super) fn applies<F>(work: &Product<F>) -> bool {
+pub(super) fn applies<F>(work: &Product<'_, F>) -> bool {
     work.m == 1 || work.n == 1
 }
 
@@ -27,8 +27,8 @@ pub(super) fn applies<F>(work: &Product<F>) -> bool {
 /// # Safety
 /// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; none of the sizes is 0, and m or
 /// n is 1.
-pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<F>, threads: usize) -> Option<()> {
-    let Product { a, b, out, m, n, k } = work;
+pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<'_, F>, threads: usize) -> Option<()> {
+    let Product { a, b, out, m, n, k, .. } = work;
     let (lines, line, count) = if n == 1 { (a.rows(), b.columns(), m) } else { (b.columns(), a.rows(), n) };
     let mut packed = Packed::<F>::new(k)?;
     // SAFETY: the line's `k` elements, and room for as many factors.
@@ -85,7 +85,7 @@ pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<F>, threads:
 /// The lines from `first` on exist, as many as sums, and have these depths.
 unsafe fn dots<F: Factor>(
     level: Level,
-    lines: Lines<F>,
+    lines: Lines<'_, F>,
     first: usize,
     depths: Range<usize>,
     factors: &[F],
@@ -148,7 +148,7 @@ impl<F: Factor> Task for Dot<'_, F> {
 /// As for [`dots`].
 unsafe fn add_depths<F: Factor>(
     level: Level,
-    lines: Lines<F>,
+    lines: Lines<'_, F>,
     first: usize,
     depths: Range<usize>,
     factors: &[F],

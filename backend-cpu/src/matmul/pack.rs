@@ -1,12 +1,15 @@
 //! Parts of operands, laid out as the innermost kernel reads them: *slivers* of a few rows of a, or columns of b, each step
 //! of `k` with its neighbours together. On the way elements become factors, and the last sliver is filled up with zeros.
+//!
+//! Here alone the axes of an operand matter: an index of a product may stand for several, as in a convolution, whose columns
+//! are the positions of a window and whose sum goes over all of it. Such an operand is packed straight from where it lies.
 
 use super::Operand;
 use super::vector::Factor;
 use crate::Buffer;
 use crate::pointwise::moves::{gather_panel, prefetch};
-use crate::strided::{Source, Target};
-use crate::vecmath::Level;
+use crate::strided::{Axes, Source, Target, Walk, count, merge};
+use crate::vecmath::{Isa, Level, Task};
 use std::ops::Range;
 
 /// Memory for packed factors, from the pool.
@@ -28,73 +31,124 @@ impl<F: Factor> Packed<F> {
     }
 }
 
-/// An operand: its first element, and the steps from row to row and from column to column. What its elements are only its
-/// function to pack them knows, so that kernels need not be compiled for each dtype.
+/// How one index of an operand (its rows, its columns) is walked: all axes of the index, in row-major order.
+///
+/// Offsets are in elements. Within a run of neighbouring positions they grow by `step`. An index whose axes merge to one is a
+/// single run; else the innermost axis is, and where its runs begin stands in a table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Matrix<F> {
-    pub(super) first: Source<u8>,
-    pub(super) row_step: isize,
-    pub(super) column_step: isize,
-    /// Whether the elements are factors.
-    pub(super) is_factors: bool,
-    pack: Pack<F>,
-    level: Level,
+pub(super) struct Index<'a> {
+    pub(super) step: isize,
+    run: usize,
+    starts: &'a [isize],
 }
 
-/// See [`Lines::pack`].
-type Pack<F> = unsafe fn(Lines<F>, usize, usize, Range<usize>, *mut F, usize);
+impl<'a> Index<'a> {
+    /// An index of one axis.
+    pub(super) const fn plain(step: isize) -> Self {
+        Self { step, run: usize::MAX, starts: &[0] }
+    }
 
-/// Lines of an operand, rows of a or columns of b: the step from one to the next, and that along `k`.
+    /// The index with these axes, of which neighbours are merged; `starts` is filled if it is needed.
+    pub(super) fn new(axes: &mut Axes<1>, starts: &'a mut Vec<isize>) -> Self {
+        merge(axes);
+        let Some((inner, outer)) = axes.split_last() else { return Self::plain(0) };
+        if outer.is_empty() {
+            return Self::plain(inner.steps[0]);
+        }
+        let mut walk = Walk::from(outer, 0);
+        starts.extend((0..count(outer)).map(|_| {
+            let [offset] = walk.offsets;
+            walk.advance();
+            offset
+        }));
+        Self { step: inner.steps[0], run: inner.size, starts }
+    }
+
+    /// Whether all offsets are multiples of the step.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        self.starts.len() == 1
+    }
+
+    /// The offset of a position.
+    #[inline(always)]
+    fn at(&self, position: usize) -> isize {
+        if self.is_plain() {
+            return position as isize * self.step;
+        }
+        self.starts[position / self.run] + (position % self.run) as isize * self.step
+    }
+
+    /// The parts of a range that lie in one run each, and the offsets of their first positions.
+    fn runs(self, range: Range<usize>) -> impl Iterator<Item = (Range<usize>, isize)> + use<'a> {
+        let mut position = range.start;
+        let mut number = if self.is_plain() { 0 } else { position / self.run };
+        std::iter::from_fn(move || {
+            let start = number.saturating_mul(self.run);
+            let part = position..range.end.min(start.saturating_add(self.run));
+            (position < range.end).then(|| {
+                let offset = self.starts[number] + (position - start) as isize * self.step;
+                (position, number) = (part.end, number + 1);
+                (part, offset)
+            })
+        })
+    }
+}
+
+/// An operand: its first element, and how its rows and columns are walked. What its elements are only its function to pack
+/// them knows, so that kernels need not be compiled for each dtype.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lines<F> {
+pub(super) struct Matrix<'a, F> {
     first: Source<u8>,
-    next: isize,
-    along: isize,
+    pub(super) rows: Index<'a>,
+    pub(super) columns: Index<'a>,
     is_factors: bool,
     pack: Pack<F>,
     level: Level,
 }
 
-impl<F: Factor> Matrix<F> {
-    pub(super) fn new<T: Operand<Factor = F>>(
-        level: Level,
-        first: *const T,
-        [row_step, column_step]: [isize; 2],
-    ) -> Self {
+/// See [`Lines::pack`].
+type Pack<F> = unsafe fn(Lines<'_, F>, usize, usize, Range<usize>, *mut F, usize);
+
+/// Lines of an operand, rows of a or columns of b: how one goes on to the next, and how each is walked along `k`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lines<'a, F> {
+    first: Source<u8>,
+    next: Index<'a>,
+    along: Index<'a>,
+    is_factors: bool,
+    pack: Pack<F>,
+    level: Level,
+}
+
+impl<'a, F: Factor> Matrix<'a, F> {
+    pub(super) fn new<T: Operand<Factor = F>>(level: Level, first: *const T, [rows, columns]: [Index<'a>; 2]) -> Self {
         let first = Source::from_ptr(first.cast());
-        Self { first, row_step, column_step, is_factors: T::IS_FACTOR, pack: pack::<T>, level }
+        Self { first, rows, columns, is_factors: T::IS_FACTOR, pack: pack::<T>, level }
     }
 
-    pub(super) fn rows(&self) -> Lines<F> {
-        Lines {
-            first: self.first,
-            next: self.row_step,
-            along: self.column_step,
-            is_factors: self.is_factors,
-            pack: self.pack,
-            level: self.level,
-        }
+    pub(super) fn rows(&self) -> Lines<'a, F> {
+        let Self { first, rows, columns, is_factors, pack, level } = *self;
+        Lines { first, next: rows, along: columns, is_factors, pack, level }
     }
 
-    pub(super) fn columns(&self) -> Lines<F> {
-        Lines {
-            first: self.first,
-            next: self.column_step,
-            along: self.row_step,
-            is_factors: self.is_factors,
-            pack: self.pack,
-            level: self.level,
-        }
+    pub(super) fn columns(&self) -> Lines<'a, F> {
+        let Self { first, rows, columns, is_factors, pack, level } = *self;
+        Lines { first, next: columns, along: rows, is_factors, pack, level }
+    }
+
+    /// Whether kernels can read it where it lies: elements are factors, at multiples of two steps.
+    pub(super) fn in_place(&self) -> bool {
+        self.is_factors && self.rows.is_plain() && self.columns.is_plain()
     }
 
     /// The address of an element, if elements are factors.
     pub(super) fn at(&self, row: usize, column: usize) -> *const F {
-        let offset = row as isize * self.row_step + column as isize * self.column_step;
-        self.first.at(offset * size_of::<F>() as isize).cast()
+        self.first.at((self.rows.at(row) + self.columns.at(column)) * size_of::<F>() as isize).cast()
     }
 }
 
-impl<F: Factor> Lines<F> {
+impl<F: Factor> Lines<'_, F> {
     /// Packs `depths` of the sliver of up to `width` lines from `line` on: factor `p * width + i` is that of line `line + i`
     /// at depth `depths.start + p`.
     ///
@@ -105,9 +159,7 @@ impl<F: Factor> Lines<F> {
         // SAFETY: the caller's promise.
         unsafe { (self.pack)(self, line, count, depths, to, width) }
     }
-}
 
-impl<F: Factor> Lines<F> {
     /// Packs several slivers of `width` lines, `apart` factors from one to the next: lines `range` at `depths`.
     ///
     /// A few steps of `k` are packed for all slivers before the next ones are: where lines are neighbours, memory is read in
@@ -123,8 +175,11 @@ impl<F: Factor> Lines<F> {
         width: usize,
         apart: usize,
     ) {
-        let step = if self.next == 1 { BLOCK } else { depths.len().max(1) };
-        let ahead = if self.next == 1 && self.is_factors { BLOCK.div_ceil(range.len().div_ceil(width)) } else { 0 };
+        let by_depths = self.next.step == 1;
+        let step = if by_depths { BLOCK } else { depths.len().max(1) };
+        let is_plain = self.next.is_plain() && self.along.is_plain();
+        let ahead =
+            if by_depths && self.is_factors && is_plain { BLOCK.div_ceil(range.len().div_ceil(width)) } else { 0 };
         for start in depths.clone().step_by(step) {
             let part = start..depths.end.min(start + step);
             for (number, line) in range.clone().step_by(width).enumerate() {
@@ -141,6 +196,11 @@ impl<F: Factor> Lines<F> {
         }
     }
 
+    /// Whether elements lie at multiples of two steps.
+    fn is_plain(&self) -> bool {
+        self.next.is_plain() && self.along.is_plain()
+    }
+
     /// Whether elements are factors.
     pub(super) fn is_factors(&self) -> bool {
         self.is_factors
@@ -148,13 +208,12 @@ impl<F: Factor> Lines<F> {
 
     /// Whether each line's factors are neighbours, and whether those of all lines at one depth are.
     pub(super) fn neighbours(&self) -> [bool; 2] {
-        [self.along == 1, self.next == 1]
+        [self.along, self.next].map(|index| index.is_plain() && index.step == 1)
     }
 
     /// The address of an element, if elements are factors.
     pub(super) fn at(&self, line: usize, depth: usize) -> *const F {
-        let offset = line as isize * self.next + depth as isize * self.along;
-        self.first.at(offset * size_of::<F>() as isize).cast()
+        self.first.at((self.next.at(line) + self.along.at(depth)) * size_of::<F>() as isize).cast()
     }
 }
 
@@ -166,54 +225,194 @@ const BLOCK: usize = 16;
 /// # Safety
 /// The same, for lines of `T`.
 unsafe fn pack<T: Operand>(
-    lines: Lines<T::Factor>,
+    lines: Lines<'_, T::Factor>,
     line: usize,
     count: usize,
     depths: Range<usize>,
     to: *mut T::Factor,
     width: usize,
 ) {
-    let first = lines.first.at(0).cast::<T>();
-    // SAFETY: the caller's promise.
-    let to = unsafe { std::slice::from_raw_parts_mut(to, width * depths.len()) };
-    let at = |i: usize, p: usize| first.wrapping_offset((line + i) as isize * lines.next + p as isize * lines.along);
+    let first = Source::from_ptr(lines.first.at(0).cast::<T>());
     if count < width {
-        to.fill(T::Factor::default());
+        // SAFETY: the caller's promise; zeros are factors.
+        unsafe { std::slice::from_raw_parts_mut(to, width * depths.len()).fill(T::Factor::default()) };
     }
-    if lines.next == 1 {
-        for (to, p) in to.chunks_exact_mut(width).zip(depths) {
-            // SAFETY: `count` neighbours of the lines; nobody writes the operand meanwhile.
-            let from = unsafe { std::slice::from_raw_parts(at(0, p), count) };
-            for (to, from) in to.iter_mut().zip(from) {
-                *to = from.to_factor();
+    lines.level.run(&Sliver::<T> { lines, first, line, count, depths, to, width });
+}
+
+/// What [`pack`] is given, to be compiled for each instruction set.
+struct Sliver<'a, T: Operand> {
+    lines: Lines<'a, T::Factor>,
+    first: Source<T>,
+    line: usize,
+    count: usize,
+    depths: Range<usize>,
+    to: *mut T::Factor,
+    width: usize,
+}
+
+impl<T: Operand> Task for &Sliver<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let &Sliver { ref lines, first, line, count, ref depths, to, width } = self;
+        let strides = [lines.along.step, lines.next.step];
+        if lines.is_plain() {
+            let from = first.at(lines.next.at(line) + lines.along.at(depths.start));
+            let panel = Panel { from, strides, to, width, steps: depths.len(), count };
+            // SAFETY: `pack`'s caller promised it, and all elements lie at these strides.
+            return unsafe { panel.pack(lines.level) };
+        }
+        for (part, at_line) in lines.next.runs(line..line + count) {
+            let (to, count) = (to.wrapping_add(part.start - line), part.len());
+            for (steps, at_depth) in lines.along.runs(depths.clone()) {
+                let to = to.wrapping_add((steps.start - depths.start) * width);
+                let panel = Panel { from: first.at(at_line + at_depth), strides, to, width, steps: steps.len(), count };
+                // SAFETY: as above, for a part of the sliver of which both lines and depths are within one run.
+                unsafe { panel.pack(lines.level) };
             }
         }
-    } else if lines.along == 1 && T::IS_FACTOR && count > 1 {
-        let from = at(0, depths.start).cast();
-        // SAFETY: neighbours along `count` lines, `lines.next` apart; nobody writes the operand meanwhile. The elements are
-        // factors, and there is room for `width` at each depth.
+    }
+}
+
+/// A part of a sliver whose elements lie at multiples of two strides: that along `k`, and that from line to line.
+struct Panel<T: Operand> {
+    from: *const T,
+    strides: [isize; 2],
+    to: *mut T::Factor,
+    width: usize,
+    /// Steps along `k`.
+    steps: usize,
+    /// Lines.
+    count: usize,
+}
+
+impl<T: Operand> Panel<T> {
+    /// # Safety
+    /// All elements may be read, and as many factors written, `width` apart along `k`, which nobody else accesses.
+    #[inline(always)]
+    unsafe fn pack(self, level: Level) {
+        let Self { from, strides: [along, next], to, width, steps, count } = self;
+        // SAFETY: the caller's promise, for elements that these loops reach: all steps and lines, each once. What is turned
+        // round in registers are factors.
         unsafe {
-            let sides = (depths.len(), count);
-            gather_panel(lines.level, size_of::<T>(), to.as_mut_ptr().cast(), width, from, (1, lines.next), sides);
-        }
-    } else if lines.along == 1 {
-        // Each line's piece is read at once and turned round where it is still in registers.
-        for (to, start) in to.chunks_mut(width * BLOCK).zip(depths.clone().step_by(BLOCK)) {
-            let length = BLOCK.min(depths.end - start);
-            for i in 0..count {
-                // SAFETY: neighbours along a line; nobody writes the operand meanwhile.
-                let from = unsafe { std::slice::from_raw_parts(at(i, start), length) };
-                for (to, from) in to[i..].iter_mut().step_by(width).zip(from) {
-                    *to = from.to_factor();
+            match (next, count) {
+                // Rows of a window, whose usual lengths are known when compiled.
+                (1, 1) => self.rows::<1>(),
+                (1, 2) => self.rows::<2>(),
+                (1, 3) => self.rows::<3>(),
+                (1, 5) => self.rows::<5>(),
+                (1, _) => self.rows_of_any_length(),
+                _ if along == 1 && steps >= 8 && count > 1 && T::IS_FACTOR => {
+                    let (to, from) = (to.cast(), from.cast());
+                    gather_panel(level, size_of::<T>(), to, width, from, (1, next), (steps, count));
+                }
+                // Each line's piece is read at once and turned round while the lines it is written to are in the cache.
+                _ if along == 1 => {
+                    for start in (0..steps).step_by(BLOCK) {
+                        for i in 0..count {
+                            for p in start..steps.min(start + BLOCK) {
+                                convert::<T, 1>(from.offset(p as isize + i as isize * next), to.add(p * width + i));
+                            }
+                        }
+                    }
+                }
+                _ => {
+                    for p in 0..steps {
+                        for i in 0..count {
+                            let at = p as isize * along + i as isize * next;
+                            convert::<T, 1>(from.offset(at), to.add(p * width + i));
+                        }
+                    }
                 }
             }
         }
-    } else {
-        for (to, p) in to.chunks_exact_mut(width).zip(depths) {
-            for (i, to) in to[..count].iter_mut().enumerate() {
-                // SAFETY: an element of the lines.
-                *to = unsafe { at(i, p).read() }.to_factor();
+    }
+
+    /// Packs `N` lines that are neighbours.
+    ///
+    /// # Safety
+    /// As for [`pack`](Self::pack).
+    #[inline(always)]
+    unsafe fn rows<const N: usize>(&self) {
+        for p in 0..self.steps {
+            // SAFETY: the caller's promise.
+            unsafe { convert::<T, N>(self.from.offset(p as isize * self.strides[0]), self.to.add(p * self.width)) };
+        }
+    }
+
+    /// Packs any number of lines that are neighbours, in pieces of fixed lengths.
+    ///
+    /// # Safety
+    /// As for [`pack`](Self::pack).
+    #[inline(always)]
+    unsafe fn rows_of_any_length(&self) {
+        for p in 0..self.steps {
+            let (from, to) =
+                (self.from.wrapping_offset(p as isize * self.strides[0]), self.to.wrapping_add(p * self.width));
+            let mut done = 0;
+            // SAFETY: the caller's promise; `done` never exceeds the number of lines.
+            unsafe {
+                while self.count - done >= PIECE {
+                    convert::<T, PIECE>(from.add(done), to.add(done));
+                    done += PIECE;
+                }
+                if self.count & 8 != 0 {
+                    convert::<T, 8>(from.add(done), to.add(done));
+                    done += 8;
+                }
+                if self.count & 4 != 0 {
+                    convert::<T, 4>(from.add(done), to.add(done));
+                    done += 4;
+                }
+                for i in done..self.count {
+                    convert::<T, 1>(from.add(i), to.add(i));
+                }
             }
         }
+    }
+}
+
+/// Elements that are copied at once.
+const PIECE: usize = 16;
+
+/// Makes factors of `N` neighbours.
+///
+/// # Safety
+/// As many elements may be read and factors written.
+#[inline(always)]
+unsafe fn convert<T: Operand, const N: usize>(from: *const T, to: *mut T::Factor) {
+    // SAFETY: the caller's promise; both are as aligned as their types.
+    unsafe { to.cast::<[T::Factor; N]>().write(from.cast::<[T; N]>().read().map(T::to_factor)) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strided::Axis;
+
+    #[test]
+    fn an_index_walks_its_axes_in_runs() {
+        let axis = |size, step| Axis { size, steps: [step] };
+        let mut starts = Vec::new();
+        // Pairs of windows of three over rows of four, ten apart.
+        let index =
+            Index::new(&mut [axis(2, 10), axis(2, 1), axis(1, 99), axis(3, 1)].into_iter().collect(), &mut starts);
+        let offsets = [0, 1, 2, 1, 2, 3, 10, 11, 12, 11, 12, 13];
+        assert!(!index.is_plain());
+        for (position, &offset) in offsets.iter().enumerate() {
+            assert_eq!(index.at(position), offset);
+        }
+        let runs: Vec<_> = index.runs(2..7).collect();
+        assert_eq!(runs, [(2..3, 2), (3..6, 1), (6..7, 10)]);
+        assert_eq!(index.runs(4..4).count(), 0);
+        let mut starts = Vec::new();
+        let merged = Index::new(&mut [axis(2, -12), axis(4, -3)].into_iter().collect(), &mut starts);
+        assert!(merged.is_plain());
+        assert_eq!(merged.runs(3..8).collect::<Vec<_>>(), [(3..8, -9)]);
+        let mut starts = Vec::new();
+        let none = Index::new(&mut Axes::new(), &mut starts);
+        assert_eq!((none.is_plain(), none.at(0)), (true, 0));
     }
 }

@@ -1,6 +1,7 @@
 use crate::common::{Random, Tensor, Values, layouts, numbers, same_on_any_number_of_threads};
 use backend_cpu::Cpu;
-use tensor_core::{Backend, DType, Layout, MatmulSpec, Shape, reference};
+use tensor_core::op::BinaryOp;
+use tensor_core::{Backend, DType, Input, Layout, MatmulSpec, Program, Shape, reference};
 
 fn with(batch: &[usize], rows: usize, columns: usize) -> Vec<usize> {
     [batch, &[rows, columns]].concat()
@@ -156,5 +157,99 @@ fn results_do_not_depend_on_the_number_of_threads() {
             let b = Tensor::random(contiguous(&[k, n]), dtype, Values::Plain, &mut random);
             same_on_any_number_of_threads(|| matmul(&a, &b).device_bytes());
         }
+    }
+}
+
+fn contiguous(dims: &[usize]) -> Layout {
+    Layout::contiguous(Shape::new(dims).unwrap())
+}
+
+fn contract(spec: &MatmulSpec<'_>, a: &Tensor, b: &Tensor, extras: &[&Tensor]) -> Tensor {
+    let mut dims = a.layout.dims()[..spec.batch + spec.rows].to_vec();
+    dims.extend_from_slice(&b.layout.dims()[spec.batch + spec.inner..]);
+    let mut out = Tensor::garbage(&dims, a.dtype);
+    let extras: Vec<_> = extras.iter().map(|extra| extra.view()).collect();
+    Cpu::open().matmul(spec, a.view(), b.view(), &extras, out.view_mut()).unwrap();
+    out
+}
+
+/// Windows of images and a dense copy of them multiply to the same bits, whichever operand they are.
+#[test]
+fn windows_are_as_good_as_their_copy() {
+    let mut random = Random::new(17);
+    let [height, width] = [20, 43];
+    for dtype in [DType::F32, DType::I64, DType::BF16, DType::I8] {
+        for (channels, size, step) in [(1, 3, 1), (5, 3, 1), (3, 2, 2), (2, 7, 1)] {
+            let image = Tensor::random(contiguous(&[2, channels, height, width]), dtype, Values::Plain, &mut random);
+            let counts = [height, width].map(|side| (side - size) / step + 1);
+            let dims = [2, channels, size, size, counts[0], counts[1]];
+            let strides = [channels * height * width, height * width, width, 1, step * width, step];
+            let windows = |order: [usize; 6]| {
+                let shape = Shape::new(order.map(|axis| dims[axis])).unwrap();
+                let strides = order.map(|axis| strides[axis] as isize);
+                let windows = Tensor::new(image.bytes.clone(), Layout::from_parts(shape, strides[..].into(), 0), dtype);
+                let mut copy = Tensor::garbage(windows.layout.dims(), dtype);
+                let shape = copy.layout.shape().clone();
+                let program = Program::copy(dtype);
+                Cpu::open()
+                    .pointwise(&program, &shape, &[Input::View(windows.view())], &mut [copy.view_mut()])
+                    .unwrap();
+                [windows, copy]
+            };
+            let same = |spec: &MatmulSpec<'_>, pairs: [[&Tensor; 2]; 2], what: &str| {
+                let [viewed, copied] = pairs.map(|[a, b]| contract(spec, a, b, &[]).device_bytes());
+                assert!(viewed == copied, "{what}: {channels} channels, windows of {size} every {step}, {dtype}");
+                same_on_any_number_of_threads(|| contract(spec, pairs[0][0], pairs[0][1], &[]).device_bytes());
+            };
+            let kernel = contiguous(&[17, channels, size, size]);
+            let repeated = kernel.expand(&Shape::new([2, 17, channels, size, size]).unwrap()).unwrap();
+            let kernel = Tensor::random(repeated, dtype, Values::Plain, &mut random);
+            let spec = MatmulSpec { batch: 1, rows: 1, inner: 3, columns: 2, epilogue: None };
+            let [viewed, copied] = windows([0, 1, 2, 3, 4, 5]);
+            same(&spec, [[&kernel, &viewed], [&kernel, &copied]], "right");
+            let [viewed, copied] = windows([0, 4, 5, 1, 2, 3]);
+            let gradient = contiguous(&[2, 17, counts[0], counts[1]]).permute(&[1, 0, 2, 3]).unwrap();
+            let gradient = Tensor::random(gradient, dtype, Values::Plain, &mut random);
+            let spec = MatmulSpec { batch: 0, rows: 1, inner: 3, columns: 3, epilogue: None };
+            same(&spec, [[&gradient, &viewed], [&gradient, &copied]], "summed over");
+            let turned = contiguous(&[17, channels, size, size]).permute(&[1, 2, 3, 0]).unwrap();
+            let turned = Tensor::random(turned, dtype, Values::Plain, &mut random);
+            let spec = MatmulSpec { batch: 0, rows: 3, inner: 3, columns: 1, epilogue: None };
+            same(&spec, [[&viewed, &turned], [&copied, &turned]], "left");
+        }
+    }
+}
+
+/// An epilogue that runs over each product of a batch does what one over the whole result does.
+#[test]
+fn epilogues_of_large_batches() {
+    let mut random = Random::new(18);
+    let (batch, [m, k, n]) = (4, [30, 5, 2300]);
+    let mut program = Program::new();
+    let inputs = [0; 3].map(|_| program.input(DType::F32));
+    let biased = program.binary(BinaryOp::Add, inputs[0], inputs[1]);
+    let sum = program.binary(BinaryOp::Mul, biased, inputs[2]);
+    program.output(sum);
+    let whole = Shape::new([batch, m, n]).unwrap();
+    let bias = contiguous(&[m, 1]).expand(&whole).unwrap();
+    let factor = contiguous(&[n, m, batch]).permute(&[2, 1, 0]).unwrap();
+    let extras = [bias, factor].map(|layout| Tensor::random(layout, DType::F32, Values::Plain, &mut random));
+    for shared in 0..3 {
+        let operand = |repeats: bool, rows: usize, columns: usize, random: &mut Random| {
+            let shape = Shape::new([batch, rows, columns]).unwrap();
+            let layout =
+                if repeats { contiguous(&[rows, columns]).expand(&shape).unwrap() } else { Layout::contiguous(shape) };
+            Tensor::random(layout, DType::F32, Values::Plain, random)
+        };
+        let a = operand(shared == 1, m, k, &mut random);
+        let b = operand(shared == 2, k, n, &mut random);
+        let plain = MatmulSpec::batched(3);
+        let mut expected = contract(&plain, &a, &b, &[]);
+        let views = [Input::Output(0), Input::View(extras[0].view()), Input::View(extras[1].view())];
+        Cpu::open().pointwise(&program, &whole, &views, &mut [expected.view_mut()]).unwrap();
+        let spec = MatmulSpec { epilogue: Some(&program), ..plain };
+        let run = || contract(&spec, &a, &b, &[&extras[0], &extras[1]]).device_bytes();
+        assert!(run() == expected.device_bytes(), "{shared} shared");
+        same_on_any_number_of_threads(run);
     }
 }
