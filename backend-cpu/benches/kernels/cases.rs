@@ -4,7 +4,8 @@ use crate::Bench;
 use crate::machine::Work;
 use backend_cpu::Cpu;
 use tensor_core::op::{BinaryOp, UnaryOp};
-use tensor_core::{Array, DType, ReduceOp, ScanOp, ScatterOp, Shape};
+use tensor_core::program::Reg;
+use tensor_core::{Array, DType, Program, ReduceOp, Scalar, ScanOp, ScatterOp, Shape};
 
 type Tensor = Array<Cpu>;
 
@@ -47,6 +48,7 @@ const SQUARE: &[usize] = &[4096, 4096];
 
 pub(crate) fn run(bench: &mut Bench) {
     pointwise(bench);
+    optimizers(bench);
     moves(bench);
     reductions(bench);
     lines(bench);
@@ -94,6 +96,45 @@ fn pointwise(bench: &mut Bench) {
     for (name, other) in [("broadcast row 4096²", f32s(&[4096])), ("broadcast column 4096²", f32s(&[4096, 1]))] {
         if bench.wants(name) {
             bench.array(name, traffic(bytes(&x), bytes(&x)), || Tensor::binary(BinaryOp::Add, &x, &other));
+        }
+    }
+}
+
+/// A step of `AdamW`: `x, m, v, g ↦ x, m, v`.
+fn adamw() -> Program {
+    let mut p = Program::new();
+    let scale = |p: &mut Program, a: Reg, by: f64| {
+        let by = p.scalar(Scalar::Float(by), DType::F32);
+        p.binary(BinaryOp::Mul, a, by)
+    };
+    let [x, m, v, g] = [(); 4].map(|()| p.input(DType::F32));
+    let x = scale(&mut p, x, 0.99999);
+    let (old, new) = (scale(&mut p, m, 0.9), scale(&mut p, g, 0.1));
+    let m = p.binary(BinaryOp::Add, old, new);
+    let square = p.binary(BinaryOp::Mul, g, g);
+    let (old, new) = (scale(&mut p, v, 0.999), scale(&mut p, square, 0.001));
+    let v = p.binary(BinaryOp::Add, old, new);
+    let root = p.unary(UnaryOp::Sqrt, v);
+    let root = scale(&mut p, root, 1.5);
+    let eps = p.scalar(Scalar::Float(1e-8), DType::F32);
+    let root = p.binary(BinaryOp::Add, root, eps);
+    let step = scale(&mut p, m, 0.002);
+    let step = p.binary(BinaryOp::Div, step, root);
+    let x = p.binary(BinaryOp::Sub, x, step);
+    [x, m, v].into_iter().for_each(|reg| p.output(reg));
+    p
+}
+
+/// Steps of an optimizer, which write what they read.
+fn optimizers(bench: &mut Bench) {
+    for (name, count) in [("AdamW 1k", 1000), ("AdamW 10M", 10_000_000)] {
+        if bench.wants(name) {
+            let program = adamw();
+            let mut state = [(); 3].map(|()| f32s(&[count]).mul(0.0).expect("memory"));
+            let g = f32s(&[count]);
+            bench.case(name, traffic(16 * count, 12 * count), || {
+                Array::overwrite(&program, &mut state, &[&g]).expect("computes");
+            });
         }
     }
 }

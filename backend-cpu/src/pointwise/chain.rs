@@ -153,17 +153,12 @@ impl<T: Float, const A: u8, const B: u8> Task for Two<'_, T, A, B> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let call = self.0;
-        for (at, count) in call.parts() {
-            // SAFETY: `two`'s caller keeps the promises of `Kernel` for three operands and results of type `T`; parts fit.
-            let (dst, a, b, c) = unsafe {
-                (
-                    call.results(at, count),
-                    call.operand(0, at, count),
-                    call.operand(1, at, count),
-                    call.operand(2, at, count),
-                )
-            };
-            loop3(dst, a, b, c, |a, b, c| link::<T, B>(link::<T, A>(a, b), c));
+        // SAFETY: `two`'s caller keeps the promises of `Kernel` for three operands and results of type `T`; parts fit.
+        unsafe {
+            call.each_part::<I, T>(|dst, at, count| {
+                let (a, b, c) = (call.operand(0, at, count), call.operand(1, at, count), call.operand(2, at, count));
+                loop3(dst, a, b, c, |a, b, c| link::<T, B>(link::<T, A>(a, b), c));
+            });
         }
     }
 }
@@ -173,7 +168,7 @@ impl<T: Float, const A: u8, const B: u8, const C: u8> Task for Three<'_, T, A, B
     #[inline(always)]
     fn run<I: Isa>(self) {
         // SAFETY: `three`'s caller keeps the promises of `Kernel` for four operands and results of type `T`.
-        unsafe { run4::<T>(self.0, |a, b, c, d| link::<T, C>(link::<T, B>(link::<T, A>(a, b), c), d)) }
+        unsafe { run4::<I, T>(self.0, |a, b, c, d| link::<T, C>(link::<T, B>(link::<T, A>(a, b), c), d)) }
     }
 }
 
@@ -182,26 +177,21 @@ impl<T: Float, const A: u8, const B: u8, const C: u8> Task for Joined<'_, T, A, 
     #[inline(always)]
     fn run<I: Isa>(self) {
         // SAFETY: `joined`'s caller keeps the promises of `Kernel` for four operands and results of type `T`.
-        unsafe { run4::<T>(self.0, |a, b, c, d| link::<T, C>(link::<T, A>(a, b), link::<T, B>(c, d))) }
+        unsafe { run4::<I, T>(self.0, |a, b, c, d| link::<T, C>(link::<T, A>(a, b), link::<T, B>(c, d))) }
     }
 }
 
 /// # Safety
 /// See [`Kernel`], for four operands and results of type `T`.
 #[inline(always)]
-unsafe fn run4<T: Float>(call: &Call, f: impl Fn(T, T, T, T) -> T + Copy) {
-    for (at, count) in call.parts() {
-        // SAFETY: the caller's promise; parts fit.
-        let (dst, a, b, c, d) = unsafe {
-            (
-                call.results(at, count),
-                call.operand(0, at, count),
-                call.operand(1, at, count),
-                call.operand(2, at, count),
-                call.operand(3, at, count),
-            )
-        };
-        loop4(dst, a, b, c, d, f);
+unsafe fn run4<I: Isa, T: Float>(call: &Call, f: impl Fn(T, T, T, T) -> T + Copy) {
+    // SAFETY: the caller's promise; parts fit.
+    unsafe {
+        call.each_part::<I, T>(|dst, at, count| {
+            let (a, b) = (call.operand(0, at, count), call.operand(1, at, count));
+            let (c, d) = (call.operand(2, at, count), call.operand(3, at, count));
+            loop4(dst, a, b, c, d, f);
+        });
     }
 }
 

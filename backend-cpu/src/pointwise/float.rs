@@ -46,7 +46,7 @@ pub(super) fn unary_kernel<T: Float>(op: UnaryOp) -> Kernel {
         UnaryOp::Erf => function::<{ UnaryFn::Erf as usize }, T>,
         UnaryOp::Erfc => function::<{ UnaryFn::Erfc as usize }, T>,
         UnaryOp::Sigmoid => function::<{ UnaryFn::Sigmoid as usize }, T>,
-        UnaryOp::Gelu => vanishing_function::<{ UnaryFn::Gelu as usize }, T>,
+        UnaryOp::Gelu => function::<{ UnaryFn::Gelu as usize }, T>,
         UnaryOp::GeluTanh => vanishing_function::<{ UnaryFn::GeluTanh as usize }, T>,
         UnaryOp::Silu => vanishing_function::<{ UnaryFn::Silu as usize }, T>,
         UnaryOp::Softplus => function::<{ UnaryFn::Softplus as usize }, T>,
@@ -121,10 +121,8 @@ impl Float for f64 {
 /// See [`Kernel`].
 unsafe fn function<const NUMBER: usize, T: Float>(level: Level, call: &Call) {
     let kernel = UnaryFn::ALL[NUMBER].kernel::<T>(level);
-    for (at, count) in call.parts() {
-        // SAFETY: the caller's promise for one operand and results of type `T`; parts fit.
-        unsafe { kernel.apply(call.operand(0, at, count), call.results(at, count)) }
-    }
+    // SAFETY: the caller's promise for one operand and results of type `T`; parts fit.
+    unsafe { call.each_part_at(level, |dst, at, count| kernel.apply(call.operand(0, at, count), dst)) }
 }
 
 /// The same for `x` times a function that vanishes at −∞ faster than `x` grows: the formula gives NaN there, the limit is
@@ -134,11 +132,13 @@ unsafe fn function<const NUMBER: usize, T: Float>(level: Level, call: &Call) {
 /// See [`Kernel`].
 unsafe fn vanishing_function<const NUMBER: usize, T: Float>(level: Level, call: &Call) {
     let kernel = UnaryFn::ALL[NUMBER].kernel::<T>(level);
-    for (at, count) in call.parts() {
-        // SAFETY: the caller's promise for one operand and results of type `T`; parts fit.
-        let (src, dst) = unsafe { (call.operand::<T>(0, at, count), call.results::<T>(at, count)) };
-        kernel.apply(src, dst);
-        level.run(Vanish { src, dst });
+    // SAFETY: the caller's promise for one operand and results of type `T`; parts fit.
+    unsafe {
+        call.each_part_at(level, |dst, at, count| {
+            let src = call.operand::<T>(0, at, count);
+            kernel.apply(src, dst);
+            level.run(Vanish { src, dst });
+        });
     }
 }
 
@@ -167,9 +167,11 @@ impl<T: Float> Task for Vanish<'_, T> {
 /// See [`Kernel`].
 unsafe fn function2<const NUMBER: usize, T: Float>(level: Level, call: &Call) {
     let kernel = BinaryFn::ALL[NUMBER].kernel::<T>(level);
-    for (at, count) in call.parts() {
-        // SAFETY: the caller's promise for two operands and results of type `T`; parts fit.
-        unsafe { kernel.apply(call.operand(0, at, count), call.operand(1, at, count), call.results(at, count)) }
+    // SAFETY: the caller's promise for two operands and results of type `T`; parts fit.
+    unsafe {
+        call.each_part_at(level, |dst, at, count| {
+            kernel.apply(call.operand(0, at, count), call.operand(1, at, count), dst);
+        });
     }
 }
 
@@ -180,12 +182,13 @@ unsafe fn function2<const NUMBER: usize, T: Float>(level: Level, call: &Call) {
 unsafe fn floor_divide<T: Float>(level: Level, call: &Call) {
     let fmod = BinaryFn::Fmod.kernel::<T>(level);
     let mut rest = [T::lit(0.0); SPLAT];
-    for (at, count) in call.parts() {
-        // SAFETY: the caller's promise for two operands and results of type `T`; parts fit.
-        let (a, b, dst) =
-            unsafe { (call.operand::<T>(0, at, count), call.operand::<T>(1, at, count), call.results::<T>(at, count)) };
-        fmod.apply(a, b, &mut rest[..count]);
-        level.run(FloorDivide { a, b, rest: &rest[..count], dst });
+    // SAFETY: the caller's promise for two operands and results of type `T`; parts fit.
+    unsafe {
+        call.each_part_at(level, |dst, at, count| {
+            let (a, b) = (call.operand::<T>(0, at, count), call.operand::<T>(1, at, count));
+            fmod.apply(a, b, &mut rest[..count]);
+            level.run(FloorDivide { a, b, rest: &rest[..count], dst });
+        });
     }
 }
 

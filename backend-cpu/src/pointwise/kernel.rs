@@ -1,7 +1,9 @@
 //! The loops that instructions run as: a kernel computes one instruction for all elements of a tile.
 
+use super::moves;
 use crate::vecmath::{Isa, Level, Task};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 /// How many equal elements stand for a value that does not change within a tile. Kernels read such an operand again and
 /// again, so that none of them needs a second form for scalars.
@@ -9,6 +11,13 @@ pub(crate) const SPLAT: usize = 256;
 
 /// The most operands that a kernel has.
 pub(crate) const OPERANDS: usize = 4;
+
+/// How many results are computed before they are written past the caches: whole cache lines for elements of every size, and
+/// so few that they are on their way while the next ones are computed.
+pub(crate) const STREAMED: usize = 64;
+
+/// The same where the arithmetic takes longer than the writing, and few loops matter more.
+pub(crate) const STREAMED_LONG: usize = SPLAT;
 
 /// One run of a kernel.
 #[derive(Debug)]
@@ -21,6 +30,9 @@ pub(crate) struct Call {
     pub(crate) step: [usize; OPERANDS],
     /// The number of results.
     pub(crate) len: usize,
+    /// How many results are written past the caches at a time, as far as they are whole cache lines: [`STREAMED`] or
+    /// [`STREAMED_LONG`], or 0 if they are written the ordinary way.
+    pub(crate) streamed: usize,
 }
 
 /// A kernel, for the instruction set it is told.
@@ -33,19 +45,19 @@ pub(crate) type Kernel = unsafe fn(Level, &Call);
 
 /// A function of one element, to be compiled into a loop. Mark implementations `#[inline(always)]`.
 pub(crate) trait Op1<A>: 'static {
-    type Out;
+    type Out: Copy;
     fn eval<I: Isa>(a: A) -> Self::Out;
 }
 
 /// A function of two elements.
 pub(crate) trait Op2<A>: 'static {
-    type Out;
+    type Out: Copy;
     fn eval<I: Isa>(a: A, b: A) -> Self::Out;
 }
 
 /// A function of three elements, the first of which may be a condition.
 pub(crate) trait Op3<C, A>: 'static {
-    type Out;
+    type Out: Copy;
     fn eval<I: Isa>(a: C, b: A, c: A) -> Self::Out;
 }
 
@@ -53,31 +65,80 @@ impl Call {
     /// An operand's elements from `at` on.
     ///
     /// # Safety
-    /// The promises of [`Kernel`] for operand `number` of type `T`; `at` is a multiple of [`SPLAT`], and `count` at most
-    /// [`SPLAT`] and at most `len - at`, unless the step is 1 and only the latter holds.
+    /// The promises of [`Kernel`] for operand `number` of type `T`; `count` is at most [`SPLAT`] and at most `len - at`,
+    /// unless the step is 1 and only the latter holds.
     #[inline(always)]
     pub(crate) unsafe fn operand<T>(&self, number: usize, at: usize, count: usize) -> &[T] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts(self.src[number].cast::<T>().add(at * self.step[number]), count) }
     }
 
-    /// The results from `at` on.
+    /// Calls `compute` for parts of at most [`SPLAT`] elements: with where the results go, the part's beginning and its
+    /// length.
     ///
     /// # Safety
-    /// The promises of [`Kernel`] for results of type `T`; `at + count` is at most `len`, and no other slice of these
-    /// results is alive.
+    /// The promises of [`Kernel`] for results of type `R`, of which `compute` writes all that it is given.
     #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "the call only describes memory that the kernel may write")]
-    pub(crate) unsafe fn results<T>(&self, at: usize, count: usize) -> &mut [T] {
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.dst.cast::<T>().add(at), count) }
+    pub(crate) unsafe fn each_part<I: Isa, R: Copy>(&self, compute: impl FnMut(&mut [R], usize, usize)) {
+        // SAFETY: the caller's promise; each part's lines are written whole.
+        unsafe { self.parts_and(compute, |dst, src, lines| moves::stream_lines::<I>(dst, src, lines)) }
     }
 
-    /// Splits the call in parts of at most [`SPLAT`] elements: their beginnings and lengths.
+    /// [`each_part`](Self::each_part) for kernels that are not compiled for an instruction set themselves.
+    ///
+    /// # Safety
+    /// As for `each_part`.
     #[inline(always)]
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let len = self.len;
-        (0..len).step_by(SPLAT).map(move |at| (at, SPLAT.min(len - at)))
+    pub(crate) unsafe fn each_part_at<R: Copy>(&self, level: Level, compute: impl FnMut(&mut [R], usize, usize)) {
+        // SAFETY: as in `each_part`.
+        unsafe { self.parts_and(compute, |dst, src, lines| moves::stream(level, dst, src, 64 * lines)) }
+    }
+
+    /// [`each_part`](Self::each_part) with what streams a number of lines.
+    ///
+    /// # Safety
+    /// As for `each_part`; `stream` asks for nothing but memory for whole lines, of which the first one's begins at a
+    /// multiple of 64.
+    #[inline(always)]
+    unsafe fn parts_and<R: Copy>(
+        &self,
+        mut compute: impl FnMut(&mut [R], usize, usize),
+        stream: impl Fn(*mut u8, *const u8, usize),
+    ) {
+        let most = self.streamed;
+        let mut spare = Lines::<R>::for_results(most > 0);
+        let mut at = 0;
+        // One mention of `compute` for all ways of writing: it is large, and each is a copy.
+        while at < self.len {
+            let (dst, left) = (self.dst.cast::<R>().wrapping_add(at), self.len - at);
+            let (mut count, mut through) = (left.min(SPLAT), false);
+            if most > 0 {
+                let before = (dst.addr().wrapping_neg() & 63) / size_of::<R>();
+                through = before == 0 && left >= most;
+                count = if through { most } else { left.min(if before == 0 { most } else { before }) };
+            }
+            let to = if through { spare.0.as_mut_ptr().cast::<R>() } else { dst };
+            // SAFETY: `to` is a part of the results, which the caller promises are valid for writing, or initialised memory
+            // for `SPLAT` elements, of which `count` is at most as many. No other reference to it is alive.
+            compute(unsafe { std::slice::from_raw_parts_mut(to, count) }, at, count);
+            if through {
+                stream(dst.cast(), spare.0.as_ptr().cast(), most * size_of::<R>() / 64);
+            }
+            at += count;
+        }
+    }
+}
+
+/// Memory for results that are streamed from it, at a cache line.
+#[repr(align(64))]
+struct Lines<R>(MaybeUninit<[R; SPLAT]>);
+
+impl<R: Copy> Lines<R> {
+    /// Initialised if it will be used.
+    #[inline(always)]
+    fn for_results(used: bool) -> Self {
+        // Results are plain numbers, so zeros are elements.
+        Self(if used { MaybeUninit::zeroed() } else { MaybeUninit::uninit() })
     }
 }
 
@@ -113,10 +174,8 @@ impl<A: Copy, O: Op1<A>> Task for Run1<'_, A, O> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let call = self.0;
-        for (at, count) in call.parts() {
-            // SAFETY: `unary`'s caller keeps the promises of `Kernel` for these types; parts fit.
-            unsafe { loop1::<I, A, O>(call.results(at, count), call.operand(0, at, count)) }
-        }
+        // SAFETY: `unary`'s caller keeps the promises of `Kernel` for these types; parts fit.
+        unsafe { call.each_part::<I, O::Out>(|dst, at, count| loop1::<I, A, O>(dst, call.operand(0, at, count))) }
     }
 }
 
@@ -125,11 +184,11 @@ impl<A: Copy, O: Op2<A>> Task for Run2<'_, A, O> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let call = self.0;
-        for (at, count) in call.parts() {
-            // SAFETY: `binary`'s caller keeps the promises of `Kernel` for these types; parts fit.
-            unsafe {
-                loop2::<I, A, O>(call.results(at, count), call.operand(0, at, count), call.operand(1, at, count));
-            }
+        // SAFETY: `binary`'s caller keeps the promises of `Kernel` for these types; parts fit.
+        unsafe {
+            call.each_part::<I, O::Out>(|dst, at, count| {
+                loop2::<I, A, O>(dst, call.operand(0, at, count), call.operand(1, at, count));
+            });
         }
     }
 }
@@ -139,16 +198,16 @@ impl<C: Copy, A: Copy, O: Op3<C, A>> Task for Run3<'_, C, A, O> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let call = self.0;
-        for (at, count) in call.parts() {
-            // SAFETY: `ternary`'s caller keeps the promises of `Kernel` for these types; parts fit.
-            unsafe {
+        // SAFETY: `ternary`'s caller keeps the promises of `Kernel` for these types; parts fit.
+        unsafe {
+            call.each_part::<I, O::Out>(|dst, at, count| {
                 loop3::<I, C, A, O>(
-                    call.results(at, count),
+                    dst,
                     call.operand(0, at, count),
                     call.operand(1, at, count),
                     call.operand(2, at, count),
                 );
-            }
+            });
         }
     }
 }

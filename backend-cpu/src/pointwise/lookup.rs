@@ -193,15 +193,15 @@ fn copy_kernel(size: usize) -> Kernel {
 
 /// # Safety
 /// See [`Kernel`].
-unsafe fn copy<const SIZE: usize>(_level: Level, call: &Call) {
-    for (at, count) in call.parts() {
-        // SAFETY: the caller's promise for elements of this size, which have any type; parts fit.
-        unsafe { call.results::<[u8; SIZE]>(at, count).copy_from_slice(call.operand(0, at, count)) }
+unsafe fn copy<const SIZE: usize>(level: Level, call: &Call) {
+    // SAFETY: the caller's promise for elements of this size, which have any type; parts fit.
+    unsafe {
+        call.each_part_at::<[u8; SIZE]>(level, |dst, at, count| dst.copy_from_slice(call.operand(0, at, count)));
     }
 }
 
 struct To<T>(std::marker::PhantomData<T>);
-impl<A: Convert<T>, T: 'static> Op1<A> for To<T> {
+impl<A: Convert<T>, T: Copy + 'static> Op1<A> for To<T> {
     type Out = T;
     #[inline(always)]
     fn eval<I: Isa>(a: A) -> T {
@@ -239,19 +239,15 @@ impl Half for bf16 {
 /// # Safety
 /// See [`Kernel`].
 unsafe fn load_half<H: Half>(level: Level, call: &Call) {
-    for (at, count) in call.parts() {
-        // SAFETY: the caller's promise for an operand of type `H` and results of type f32; parts fit.
-        unsafe { H::widen(level, call.operand(0, at, count), call.results(at, count)) }
-    }
+    // SAFETY: the caller's promise for an operand of type `H` and results of type f32; parts fit.
+    unsafe { call.each_part_at(level, |dst, at, count| H::widen(level, call.operand(0, at, count), dst)) }
 }
 
 /// # Safety
 /// See [`Kernel`].
 unsafe fn store_half<H: Half>(level: Level, call: &Call) {
-    for (at, count) in call.parts() {
-        // SAFETY: the caller's promise for an operand of type f32 and results of type `H`; parts fit.
-        unsafe { H::narrow(level, call.operand(0, at, count), call.results(at, count)) }
-    }
+    // SAFETY: the caller's promise for an operand of type f32 and results of type `H`; parts fit.
+    unsafe { call.each_part_at(level, |dst, at, count| H::narrow(level, call.operand(0, at, count), dst)) }
 }
 
 /// Rounds to what a storage type can hold, once.
@@ -260,12 +256,13 @@ unsafe fn store_half<H: Half>(level: Level, call: &Call) {
 /// See [`Kernel`].
 unsafe fn round_half<A: Convert<f64>, H: Half>(level: Level, call: &Call) {
     let mut halves = [H::ZERO; SPLAT];
-    for (at, count) in call.parts() {
-        // SAFETY: the caller's promise for an operand of type `A` and results of type f32; parts fit.
-        let (src, dst) = unsafe { (call.operand::<A>(0, at, count), call.results::<f32>(at, count)) };
-        level.run(ToOdd { src, dst });
-        H::narrow(level, dst, &mut halves[..count]);
-        H::widen(level, &halves[..count], dst);
+    // SAFETY: the caller's promise for an operand of type `A` and results of type f32; parts fit.
+    unsafe {
+        call.each_part_at::<f32>(level, |dst, at, count| {
+            level.run(ToOdd { src: call.operand::<A>(0, at, count), dst });
+            H::narrow(level, dst, &mut halves[..count]);
+            H::widen(level, &halves[..count], dst);
+        });
     }
 }
 

@@ -11,6 +11,7 @@
 //! - `lookup`, `float`, `int`, `element`: the kernels of every operation and dtype;
 //! - `small`: the same for small dense programs, without a plan;
 //! - `chain`: several operations in one loop;
+//! - `formula`: whole programs as one loop;
 //! - `copy`: what only moves elements, without a plan;
 //! - `leaves`: coordinates and random bits; `moves`: gathering and scattering.
 
@@ -18,6 +19,7 @@ mod chain;
 mod copy;
 pub(crate) mod element;
 mod float;
+pub(crate) mod formula;
 mod int;
 pub(crate) mod kernel;
 mod leaves;

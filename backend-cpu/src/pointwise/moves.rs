@@ -135,14 +135,27 @@ impl Task for Lines {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
+        // SAFETY: `stream` promised the lines.
+        unsafe { stream_lines::<I>(self.dst, self.src, self.count) }
+    }
+}
+
+/// [`stream`] for `count` whole lines of 64 bytes.
+///
+/// # Safety
+/// As for [`stream`]; `dst` is a multiple of 64. The function is inlined into code that runs only where there is the
+/// instruction set.
+#[inline(always)]
+pub(crate) unsafe fn stream_lines<I: Isa>(dst: *mut u8, src: *const u8, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
         use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
-        let Self { dst, src, count } = self;
         if I::VECTOR_BYTES == 64 {
-            // SAFETY: `stream` promised the lines, and instruction sets of such vectors have AVX-512.
+            // SAFETY: the caller's promise; instruction sets of such vectors have AVX-512.
             return unsafe { stream_wide(dst, src, count) };
         }
         for line in 0..count {
-            // SAFETY: as above; the instructions are part of every x86-64 processor.
+            // SAFETY: the caller's promise; the instructions are part of every x86-64 processor.
             unsafe {
                 let (to, from) = (dst.add(line * 64).cast::<__m128i>(), src.add(line * 64).cast::<__m128i>());
                 let words = [0, 1, 2, 3].map(|word| _mm_loadu_si128(from.add(word)));
@@ -152,9 +165,14 @@ impl Task for Lines {
             }
         }
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        dst.copy_from_nonoverlapping(src, 64 * count);
+    }
 }
 
-/// [`Lines`] with one instruction a line, so that none waits for its other parts.
+/// [`stream_lines`] with one instruction a line, so that none waits for its other parts.
 ///
 /// # Safety
 /// As for [`stream`], with `count` lines and a target at a multiple of 64.

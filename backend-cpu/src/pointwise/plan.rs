@@ -17,8 +17,8 @@ pub(super) type Lane = u8;
 /// One thing to do for each tile, in order.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// Runs a kernel.
-    Kernel { kernel: Kernel, dst: Lane, src: [Lane; OPERANDS] },
+    /// Runs a kernel, which writes past the caches if the results are a streamed output.
+    Kernel { kernel: Kernel, dst: Lane, src: [Lane; OPERANDS], streamed: bool },
     /// Coordinates along an axis: `number / inner % size`.
     Iota { dst: Lane, inner: usize, size: usize },
     /// Random words, for those of the block's four that have a lane.
@@ -58,6 +58,8 @@ pub(super) struct Memory<'a> {
     pub(super) in_place: &'a [bool],
     /// For each output: whether it lies densely in each tile and no input reads it, so that kernels may write to it.
     pub(super) direct: &'a [bool],
+    /// For each output: whether it is written past the caches, so that nothing should read it again.
+    pub(super) streamed: &'a [bool],
     /// The sizes of the shape's axes, for coordinates.
     pub(super) dims: &'a [usize],
 }
@@ -170,15 +172,26 @@ impl Planner<'_> {
             }
             self.last_use[reg.index()] = AT_END;
         }
+        let mut read = 0u64;
         for (number, inst) in insts.iter().enumerate().rev() {
             if live & 1 << number == 0 {
                 continue;
             }
             for_operands(&inst.op, |reg| {
                 live |= 1 << reg.index();
+                read |= 1 << reg.index();
                 let last = &mut self.last_use[reg.index()];
                 *last = (*last).max(number as u8);
             });
+        }
+        for (number, direct) in self.direct.iter_mut().enumerate() {
+            let is_leaf = matches!(insts[number].op, Op::Iota(_) | Op::Random { .. });
+            let is_again = self.program.outputs().iter().filter(|reg| reg.index() == number).count() > 1;
+            if direct.is_some_and(|output| self.memory.streamed[output as usize])
+                && (read & 1 << number != 0 || is_leaf || is_again)
+            {
+                *direct = None;
+            }
         }
         for (number, inst) in insts.iter().enumerate() {
             let is_constant = match inst.op {
@@ -345,7 +358,8 @@ impl Planner<'_> {
     }
 
     fn push_kernel(&mut self, kernel: Kernel, dst: Lane, src: [Lane; OPERANDS], cost: usize) {
-        self.plan.steps.push(Step::Kernel { kernel, dst, src });
+        let streamed = self.memory.streamed.get(dst as usize).is_some_and(|&streamed| streamed);
+        self.plan.steps.push(Step::Kernel { kernel, dst, src, streamed });
         self.plan.cost += cost;
     }
 

@@ -1,9 +1,10 @@
 //! The loop over tiles.
 
 use super::copy;
-use super::kernel::{Call, OPERANDS, SPLAT};
+use super::formula;
+use super::kernel::{Call, OPERANDS, SPLAT, STREAMED, STREAMED_LONG};
 use super::leaves::{self, Random};
-use super::moves::{self, gather, gather_panel, scatter, stream};
+use super::moves::{self, gather, gather_panel, scatter};
 use super::plan::{Memory, Plan, Source, Step};
 use super::small;
 use super::walk::{Odometer, Tensor, Walk};
@@ -35,10 +36,6 @@ const AHEAD_BYTES: usize = 1 << 20;
 /// From how many steps on.
 const AHEAD_STEPS: usize = 3;
 
-/// The most elements of a tile of few steps that is written past the caches: as many as can be on their way while the next
-/// tile is computed.
-const STREAMED_TILE: usize = 512;
-
 /// See [`Backend::pointwise`].
 pub(crate) fn pointwise(
     level: Level,
@@ -47,6 +44,9 @@ pub(crate) fn pointwise(
     inputs: &[Input<'_, Cpu>],
     outputs: &mut [ViewMut<'_, Cpu>],
 ) -> Result<()> {
+    if formula::run(level, program, shape.numel(), inputs, outputs) {
+        return Ok(());
+    }
     if small::run(level, program, shape.numel(), inputs, outputs)? {
         return Ok(());
     }
@@ -55,7 +55,7 @@ pub(crate) fn pointwise(
 
 /// Any program.
 #[inline(never)]
-fn planned(
+pub(super) fn planned(
     level: Level,
     program: &Program,
     shape: &Shape,
@@ -124,7 +124,7 @@ enum Access {
     Panel,
     /// They are computed in scratch memory, and go where they belong at the end.
     Scatter,
-    /// They are computed in scratch memory and written past the caches, because the output is too large to stay there.
+    /// They lie densely in memory and are written past the caches, because the output is too large to stay there.
     Stream,
     /// They are the same for all tiles, or there is no memory at all.
     None,
@@ -176,7 +176,7 @@ impl<'a> Job<'a> {
     ) -> Result<Self> {
         let mut access: SmallVec<[(Access, usize); 8]> = SmallVec::new();
         let mut uniform: SmallVec<[bool; 8]> = SmallVec::new();
-        let mut direct: SmallVec<[bool; 4]> = SmallVec::new();
+        let (mut direct, mut streamed): (SmallVec<[bool; 4]>, SmallVec<[bool; 4]>) = Default::default();
         for (number, operand) in walk.operands.iter().enumerate() {
             let inner = operand.strides[operand.strides.len() - 1];
             let is_output = number < outputs;
@@ -199,13 +199,14 @@ impl<'a> Job<'a> {
             };
             access.push((how, 0));
             if is_output {
-                direct.push(how == Access::Direct && is_unread(number));
+                direct.push(matches!(how, Access::Direct | Access::Stream) && is_unread(number));
+                streamed.push(how == Access::Stream);
             } else if !operand.base.is_null() {
                 uniform.push(is_uniform);
             }
         }
         let numbers = program.uses_position().then_some(walk.operands.len() - 1);
-        let memory = Memory { uniform: &uniform, in_place, direct: &direct, dims: shape.dims() };
+        let memory = Memory { uniform: &uniform, in_place, direct: &direct, streamed: &streamed, dims: shape.dims() };
         let plan = Plan::new(program, memory);
         let panel_rows = plan_panels(walk, &mut access);
         let is_long = plan.steps.len() >= AHEAD_STEPS;
@@ -234,17 +235,14 @@ impl<'a> Job<'a> {
     fn cut(&mut self) {
         let walk = self.walk;
         let row = if walk.linear { walk.len } else { walk.row() };
-        let gathered =
-            |access: Access| matches!(access, Access::Gather | Access::Scatter | Access::Panel | Access::Stream);
+        let gathered = |access: Access| matches!(access, Access::Gather | Access::Scatter | Access::Panel);
         let mut bytes = self.plan.tiles * self.plan.tile_size;
         for (operand, &(access, _)) in walk.operands.iter().zip(&self.access) {
             let rows = if access == Access::Panel { self.panel_rows } else { 1 };
-            bytes += if access == Access::None { 0 } else { operand.size * rows };
+            let is_cached = !matches!(access, Access::None | Access::Stream);
+            bytes += if is_cached { operand.size * rows } else { 0 };
         }
-        let mut most = (TILE_BYTES / bytes.max(1)).clamp(MIN_TILE, MAX_TILE) & !63;
-        if !self.is_long && self.access.iter().any(|&(access, _)| access == Access::Stream) {
-            most = most.min(STREAMED_TILE);
-        }
+        let most = (TILE_BYTES / bytes.max(1)).clamp(MIN_TILE, MAX_TILE) & !63;
         // All tiles of a row are about equally long.
         let tiles = row.div_ceil(most);
         self.tile = if tiles == 1 {
@@ -298,7 +296,7 @@ impl<'a> Job<'a> {
             for constant in &self.plan.constants {
                 let at = |lane: u8| base.add((lane as usize - first) * PITCH);
                 let dst = at(constant.lane);
-                let call = |src: [*const u8; OPERANDS]| Call { dst, src, step: [0; OPERANDS], len: 1 };
+                let call = |src: [*const u8; OPERANDS]| Call { dst, src, step: [0; OPERANDS], len: 1, streamed: 0 };
                 match constant.from {
                     Source::Scalar(number, dtype) => {
                         program.scalars()[number].write(dtype, std::slice::from_raw_parts_mut(dst, 8));
@@ -463,7 +461,7 @@ impl<'a> Worker<'a> {
                     operand.base.wrapping_offset(step * operand.size as isize)
                 };
                 match access {
-                    Access::Direct => {
+                    Access::Direct | Access::Stream => {
                         self.lanes[lane].at = at();
                         if lane >= job.outputs && job.is_long && operand.memory >= AHEAD_BYTES {
                             // Most tiles are followed by what lies behind them.
@@ -483,7 +481,7 @@ impl<'a> Worker<'a> {
                     Access::Panel => {
                         self.lanes[lane].at = self.scratch_at.wrapping_add(place + row * job.tile * operand.size);
                     }
-                    Access::Scatter | Access::Stream => {}
+                    Access::Scatter => {}
                     Access::None => {
                         if job.numbers == Some(lane) {
                             number = (start(strides) + across) as usize;
@@ -493,20 +491,14 @@ impl<'a> Worker<'a> {
             }
             self.run_tile(number, count);
             for (lane, (operand, &(access, _))) in job.walk.operands.iter().zip(&job.access).enumerate() {
-                if matches!(access, Access::Scatter | Access::Stream) {
+                if access == Access::Scatter {
                     let across = if rows > 1 { operand.strides[outer - 1] * row as isize } else { 0 };
                     let step = start(&operand.strides) + across;
                     let dst = operand.base.wrapping_offset(step * operand.size as isize);
                     let src = self.lanes[lane].at;
                     // SAFETY: the output's elements lie within its buffer, this tile's are written by this thread only,
                     // and the lane holds a tile of them.
-                    unsafe {
-                        if access == Access::Stream {
-                            stream(job.level, dst, src, count * operand.size);
-                        } else {
-                            scatter(operand.size, dst, operand.strides[outer], src, count);
-                        }
-                    }
+                    unsafe { scatter(operand.size, dst, operand.strides[outer], src, count) }
                 }
             }
         }
@@ -597,21 +589,26 @@ impl<'a> Worker<'a> {
     fn run_tile(&mut self, number: usize, count: usize) {
         let lanes = &self.lanes;
         let steps = &self.job.plan.steps;
+        let streamed_at_once = if self.job.is_long { STREAMED_LONG } else { STREAMED };
+        // A share with each step: memory answers only so many requests at a time. Those of a step that streams stand in
+        // each other's way already.
+        let last_streams = matches!(steps.last(), Some(Step::Kernel { streamed: true, .. }));
+        let turns = (steps.len() - usize::from(last_streams)).max(1);
         for (turn, step) in steps.iter().enumerate() {
-            // A share with each step: memory answers only so many requests at a time.
             for &(at, bytes) in &self.ahead {
-                let share = bytes.div_ceil(steps.len()).next_multiple_of(64);
+                let share = bytes.div_ceil(turns).next_multiple_of(64);
                 let first = (turn * share).min(bytes);
                 moves::prefetch(at.wrapping_add(first), share.min(bytes - first));
             }
             match *step {
-                Step::Kernel { kernel, dst, src } => {
+                Step::Kernel { kernel, dst, src, streamed } => {
                     let src = src.map(|lane| lanes[lane as usize]);
                     let call = Call {
                         dst: lanes[dst as usize].at,
                         src: src.map(|lane| lane.at.cast_const()),
                         step: src.map(|lane| lane.step),
                         len: count,
+                        streamed: if streamed { streamed_at_once } else { 0 },
                     };
                     // SAFETY: the lanes of the plan have elements of the types that the kernel was looked up for: `count`
                     // of them, or `SPLAT` repeated ones. The plan gives results a tile that no operand lies in, and

@@ -225,7 +225,8 @@ impl Machine<'_> {
 
     #[inline(always)]
     fn call(&self, kernel: super::kernel::Kernel, dst: *mut u8, src: [Value; OPERANDS]) {
-        let call = Call { dst, src: src.map(|value| value.at), step: src.map(|value| value.step), len: self.len };
+        let (at, step) = (src.map(|value| value.at), src.map(|value| value.step));
+        let call = Call { dst, src: at, step, len: self.len, streamed: 0 };
         // SAFETY: the kernel was looked up for the dtypes of these registers, which have `len` elements or repeat
         // `min(len, SPLAT)`. `dst` is an output that no input reads, or scratch memory that no value lies in yet.
         unsafe { kernel(self.level, &call) }

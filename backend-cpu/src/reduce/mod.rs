@@ -11,6 +11,7 @@
 mod arg;
 mod columns;
 pub(crate) mod fold;
+mod lines;
 mod program;
 mod rows;
 
@@ -32,6 +33,8 @@ pub(crate) fn reduce(
         Ok(())
     } else if spec.prologue.is_copy() {
         run(cpu.level(), spec, &inputs[0], &mut out);
+        Ok(())
+    } else if lines::reduce(cpu.level(), spec, inputs, &mut out) {
         Ok(())
     } else {
         program::reduce(cpu, spec, inputs, out)

@@ -4,7 +4,7 @@
 //! needs: the result is then within about half an ULP, and vector units convert at full speed.
 
 use super::arith::fmod_f64;
-use super::erf::erfc_tail;
+use super::erf::{erfc_tail, gelu_by_erfc};
 use super::exp::{clamp, exp_moderate, exp_sum};
 use super::log::{log1p_finite, reduce};
 use super::real::{poly, quick_two_sum, two_prod, two_sum};
@@ -30,6 +30,15 @@ pub trait ByWidth: Sized {
     fn hypot_finite<I: Isa>(x: Self, y: Self) -> Self;
     /// `a mod b` for `a, b >= 0`.
     fn fmod_abs<I: Isa>(a: Self, b: Self) -> Self;
+    /// See [`gelu`].
+    fn gelu<I: Isa>(x: Self) -> Self;
+}
+
+/// gelu in its exact form, `x / 2 * erfc(-x / sqrt 2)`, its negative tail down to the smallest denormal, and to -0 at -inf.
+/// Measured: f32 5.6 ULP, f64 3.2 ULP.
+#[inline(always)]
+pub fn gelu<I: Isa, T: Real>(x: T) -> T {
+    T::gelu::<I>(x)
 }
 
 /// Inverse hyperbolic sine. Measured: f32 0.5 ULP, f64 1.2 ULP.
@@ -176,6 +185,30 @@ impl ByWidth for f32 {
         let r = if r < 0.0 { r + b } else { r };
         (if q == 0.0 { a } else { r }) as Self
     }
+
+    #[inline(always)]
+    fn gelu<I: Isa>(x: Self) -> Self {
+        // exp(a^2 / 2) erfc(a / sqrt 2) / 2 on 0..=14.5, as P(a) / Q(a), at 2^-64 times its size: results
+        // may be denormal, and the scale that makes them so should not.
+        const DOWN: f32 = 1.0 / 18_446_744_073_709_551_616.0;
+        const P: [f32; 5] =
+            [0.5 * DOWN, 0.437_594_95 * DOWN, 0.182_690_13 * DOWN, 0.040_441_804 * DOWN, 0.004_085_600_4 * DOWN];
+        const Q: [f32; 6] = [1.0, 1.673_074_7, 1.200_296_9, 0.468_024_9, 0.101_379_156, 0.010_240_959];
+        const STEP: f32 = 64.0;
+        let a = Real::abs(x);
+        let a = if a > 14.43 { 14.43 } else { a };
+        // exp(-a^2 / 2) = 2^n (1 + m); the square goes in two parts, as rounding it costs as many ULP as it is large.
+        let half = 0.5 * a;
+        let (square, low) = two_prod::<I, Self>(half, a);
+        let n = super::real::round_small(square * -Self::LOG2_E.0);
+        let r = Real::mul_add::<I>(n, -Self::LN2.0, -square);
+        let r = Real::mul_add::<I>(n, -Self::LN2.1, r) - low;
+        let m = Real::mul_add::<I>(r * r, poly::<I, Self>(r, Self::EXP), r);
+        let quotient = a * poly::<I, Self>(a, &P) / poly::<I, Self>(a, &Q);
+        // |x| times the tail that is missing from x for x > 0, and that is all there is for x < 0.
+        let tail = Real::mul_add::<I>(quotient, m, quotient) * Self::pow2(n + STEP);
+        (if x < 0.0 { -0.0 } else { x }) - tail
+    }
 }
 
 impl ByWidth for f64 {
@@ -245,6 +278,11 @@ impl ByWidth for f64 {
     #[inline(always)]
     fn fmod_abs<I: Isa>(a: Self, b: Self) -> Self {
         fmod_f64::<I>(a, b)
+    }
+
+    #[inline(always)]
+    fn gelu<I: Isa>(x: Self) -> Self {
+        gelu_by_erfc::<I, Self>(x)
     }
 }
 

@@ -215,17 +215,15 @@ pub fn cosh<I: Isa, T: Real>(x: T) -> T {
     e + T::lit(0.25) / e
 }
 
-/// Hyperbolic tangent. Measured: f32 1.3 ULP, f64 1.5 ULP.
+/// Hyperbolic tangent. Measured: f32 2.2 ULP, f64 2.7 ULP.
 #[inline(always)]
 pub fn tanh<I: Isa, T: Real>(x: T) -> T {
     let a = x.abs();
-    let z = a * a;
-    let small = (a * z).mul_add::<I>(poly::<I, T>(z, T::TANH), a);
-    // 1 - 2 / (e^2a + 1); the clamp keeps e^2a finite and its scale a normal number.
+    // With e = exp(2a) - 1, which has no cancellation, e / (e + 2) has none either. The clamp keeps e finite.
     let c = if a > T::TANH_ONE { T::TANH_ONE } else { a };
-    let c = c + c;
-    let (n, r) = reduce::<I, T>(c);
-    let p = expm1_reduced::<I, T>(r) + T::lit(1.0);
-    let large = T::lit(1.0) - T::lit(2.0) / p.mul_add::<I>(T::pow2(n), T::lit(1.0));
-    (if a < T::TANH_SMALL { small } else { large }).copysign(x)
+    let (n, r) = reduce::<I, T>(c + c);
+    let m = (r * r).mul_add::<I>(poly::<I, T>(r, T::EXPM1), r);
+    let s = T::pow2(n);
+    let e = s.mul_add::<I>(m, s - T::lit(1.0));
+    (e / (e + T::lit(2.0))).copysign(x)
 }

@@ -186,7 +186,7 @@ function_table! {
     /// 1 / (1 + e^-x)
     Sigmoid "sigmoid" => exp::sigmoid;
     /// gelu by the error function
-    Gelu "gelu" => erf::gelu;
+    Gelu "gelu" => by_width::gelu;
     /// gelu by tanh
     GeluTanh "gelu_tanh" => exp::gelu_tanh;
     /// x / (1 + e^-x)

@@ -87,10 +87,6 @@ pub trait Real:
     const ATAN: &'static [Self];
     /// `(sinh(r) - r) / r^3` in `r^2` for `|r| <= 1`.
     const SINH: &'static [Self];
-    /// `(tanh(r) - r) / r^3` in `r^2` for `|r| <= ` [`Real::TANH_SMALL`].
-    const TANH: &'static [Self];
-    /// Where `tanh` goes over from the polynomial to the exponential.
-    const TANH_SMALL: Self;
     /// Above this `tanh` rounds to 1.
     const TANH_ONE: Self;
     /// `erf(r) / r - 1` in `r^2` for `|r| <= ` [`Real::ERF_SMALL`].
@@ -333,9 +329,6 @@ impl Real for f32 {
     const ASIN: &'static [Self] = &[0.166_667_52, 0.074_952_975, 0.045_470_376, 0.024_179_514, 0.042_166_308];
     const ATAN: &'static [Self] = &[-0.333_333_16, 0.199_984_7, -0.142_434_87, 0.105_934_52, -0.060_772_594];
     const SINH: &'static [Self] = &[0.166_666_67, 0.008_333_35, 0.000_198_361_6, 2.816_951e-6];
-    const TANH: &'static [Self] =
-        &[-0.333_333_3, 0.133_332_06, -0.053_946_763, 0.021_700_703, -0.008_177_399, 0.002_142_961_8];
-    const TANH_SMALL: Self = 0.625;
     const TANH_ONE: Self = 10.0;
     const ERF: &'static [Self] =
         &[0.128_379_17, -0.376_126_35, 0.112_836_93, -0.026_859_226, 0.005_200_604_4, -0.000_813_785_24, 8.349_603e-5];
@@ -509,21 +502,6 @@ impl Real for f64 {
         7.646_482_892_912_131e-13,
         2.848_233_089_953_121_5e-15,
     ];
-    const TANH: &'static [Self] = &[
-        -0.333_333_333_333_333_3,
-        0.133_333_333_333_330_67,
-        -0.053_968_253_968_044_01,
-        0.021_869_488_527_840_014,
-        -0.008_863_235_336_545_625,
-        0.003_592_125_166_691_6,
-        -0.001_455_805_881_149_537_8,
-        0.000_589_833_214_200_432_2,
-        -0.000_238_214_644_766_330_08,
-        9.396_817_158_228_113e-5,
-        -3.296_673_049_468_779e-5,
-        7.449_006_765_388_224e-6,
-    ];
-    const TANH_SMALL: Self = 0.55;
     const TANH_ONE: Self = 22.0;
     const ERF: &'static [Self] = &[
         0.128_379_167_095_512_6,

@@ -21,12 +21,12 @@ fn unary_bound(f: UnaryFn) -> (f64, f64) {
         UnaryFn::Acos => (1.2, 1.1),
         UnaryFn::Atan => (1.9, 1.8),
         UnaryFn::Sinh | UnaryFn::Cosh => (1.7, 1.5),
-        UnaryFn::Tanh => (1.35, 1.5),
+        UnaryFn::Tanh => (2.5, 3.0),
         UnaryFn::Asinh | UnaryFn::Acosh | UnaryFn::Atanh => (0.501, 1.8),
         UnaryFn::Erf => (1.2, 1.2),
         UnaryFn::Erfc => (3.6, 3.7),
         UnaryFn::Sigmoid | UnaryFn::Silu => (2.5, 2.1),
-        UnaryFn::Gelu => (4.2, 3.9),
+        UnaryFn::Gelu => (7.0, 3.9),
         UnaryFn::GeluTanh => (2.7, 2.0),
         UnaryFn::Softplus => (1.7, 1.5),
         UnaryFn::Rsqrt => (1.5, 1.5),
@@ -81,6 +81,7 @@ fn exact_unary(f: UnaryFn, x: f64) -> f64 {
         UnaryFn::Erf => libm::erf(x),
         UnaryFn::Erfc => libm::erfc(x),
         UnaryFn::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        UnaryFn::Gelu if x == f64::NEG_INFINITY => -0.0,
         UnaryFn::Gelu => 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
         UnaryFn::GeluTanh => {
             let w = (8.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);

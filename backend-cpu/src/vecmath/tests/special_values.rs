@@ -43,7 +43,7 @@ const UNARY: &[(UnaryFn, f64, f64)] = &[
     (UnaryFn::Erfc, -30.0, 2.0),
     (UnaryFn::Sigmoid, 0.0, 0.5), (UnaryFn::Sigmoid, INF, 1.0), (UnaryFn::Sigmoid, -INF, 0.0), (UnaryFn::Sigmoid, 1e3, 1.0),
     (UnaryFn::Sigmoid, -1e3, 0.0),
-    (UnaryFn::Gelu, 0.0, 0.0), (UnaryFn::Gelu, -0.0, -0.0), (UnaryFn::Gelu, INF, INF), (UnaryFn::Gelu, -INF, NAN),
+    (UnaryFn::Gelu, 0.0, 0.0), (UnaryFn::Gelu, -0.0, -0.0), (UnaryFn::Gelu, INF, INF), (UnaryFn::Gelu, -INF, -0.0),
     (UnaryFn::Gelu, 100.0, 100.0), (UnaryFn::Gelu, -100.0, -0.0),
     (UnaryFn::GeluTanh, 0.0, 0.0), (UnaryFn::GeluTanh, -0.0, -0.0), (UnaryFn::GeluTanh, INF, INF),
     (UnaryFn::GeluTanh, -INF, NAN), (UnaryFn::GeluTanh, 1e4, 1e4), (UnaryFn::GeluTanh, -1e4, -0.0),
