@@ -252,12 +252,14 @@ impl<Set: Isa, T: Float> Arithmetic for Numbers<Set, T> {
 struct Unifier<'a> {
     pattern: &'a Program,
     program: &'a Program,
+    /// Whether inputs must have the same numbers. If not, they may also be scalars.
+    numbered: bool,
     /// For each register of the pattern the program's, once it is known.
     found: [Option<Reg>; MAX_INSTRUCTIONS],
 }
 
 impl Unifier<'_> {
-    /// Whether the program computes in `reg` what the pattern does in `of`. What is an input of the pattern may be a scalar.
+    /// Whether the program computes in `reg` what the pattern does in `of`.
     fn is_same(&mut self, of: Reg, reg: Reg) -> bool {
         if let Some(found) = self.found[of.index()] {
             return found == reg;
@@ -265,7 +267,9 @@ impl Unifier<'_> {
         let (expected, got) = (self.pattern.insts()[of.index()], self.program.insts()[reg.index()]);
         let same = expected.dtype == got.dtype
             && match (expected.op, got.op) {
-                (Op::Input(_), Op::Input(_) | Op::Scalar(_)) | (Op::Scalar(_), Op::Scalar(_)) => true,
+                (Op::Input(expected), Op::Input(got)) => !self.numbered || expected == got,
+                (Op::Input(_), Op::Scalar(_)) => !self.numbered,
+                (Op::Scalar(_), Op::Scalar(_)) => true,
                 (Op::Unary(expected, a), Op::Unary(got, x)) => expected == got && self.is_same(a, x),
                 (Op::Binary(expected, a, b), Op::Binary(got, x, y)) => {
                     let before = self.found;
@@ -353,7 +357,6 @@ fn run_at(
                 };
                 in_count += 1;
             }
-            (Op::Input(_), Op::Scalar(_)) => return false,
             (Op::Scalar(_), Op::Scalar(number)) => {
                 scalars[scalar_count] = program.scalars()[number as usize].as_f64();
                 scalar_count += 1;
@@ -373,15 +376,15 @@ fn is_dense(input: &Input<'_, Cpu>) -> bool {
 
 /// The pattern that a program is, and where the pattern's registers are found in it.
 fn recognise(program: &Program) -> Option<(&'static Pattern, [Option<Reg>; MAX_INSTRUCTIONS])> {
-    table().iter().find_map(|pattern| Some((pattern, unify(&pattern.program, program)?)))
+    table().iter().find_map(|pattern| Some((pattern, unify(&pattern.program, program, true)?)))
 }
 
 /// Where a pattern's registers are found in a program, if that is one.
-fn unify(pattern: &Program, program: &Program) -> Option<[Option<Reg>; MAX_INSTRUCTIONS]> {
+fn unify(pattern: &Program, program: &Program, numbered: bool) -> Option<[Option<Reg>; MAX_INSTRUCTIONS]> {
     if pattern.outputs().len() != program.outputs().len() {
         return None;
     }
-    let mut unifier = Unifier { pattern, program, found: [None; MAX_INSTRUCTIONS] };
+    let mut unifier = Unifier { pattern, program, numbered, found: [None; MAX_INSTRUCTIONS] };
     let same = pattern.outputs().iter().zip(program.outputs()).all(|(&of, &reg)| unifier.is_same(of, reg));
     same.then_some(unifier.found)
 }
@@ -421,7 +424,7 @@ impl Prologue {
     /// The prologues that a program may be, with its operands.
     pub(crate) fn of(program: &Program) -> impl Iterator<Item = (&'static Self, SmallVec<[Leaf; 4]>)> {
         prologues().iter().filter_map(move |prologue| {
-            let found = unify(&prologue.program, program)?;
+            let found = unify(&prologue.program, program, false)?;
             let inputs = prologue.program.insts().iter().zip(found).filter(|(inst, _)| matches!(inst.op, Op::Input(_)));
             let leaves = inputs.map(|(_, reg)| match program.insts()[reg?.index()].op {
                 Op::Input(number) => Some(Leaf::Input(number as usize)),

@@ -73,28 +73,30 @@ impl Call {
         unsafe { std::slice::from_raw_parts(self.src[number].cast::<T>().add(at * self.step[number]), count) }
     }
 
-    /// Calls `compute` for parts of at most [`SPLAT`] elements: with where the results go, the part's beginning and its
-    /// length.
+    /// Calls `compute` for parts: with where the results go, the part's beginning and its length. Where an operand repeats,
+    /// parts have at most [`SPLAT`] elements.
     ///
     /// # Safety
     /// The promises of [`Kernel`] for results of type `R`, of which `compute` writes all that it is given.
     #[inline(always)]
     pub(crate) unsafe fn each_part<I: Isa, R: Copy>(&self, compute: impl FnMut(&mut [R], usize, usize)) {
+        let most = if self.step == [1; OPERANDS] { self.len } else { SPLAT };
         // SAFETY: the caller's promise; each part's lines are written whole.
-        unsafe { self.parts_and(compute, |dst, src, lines| moves::stream_lines::<I>(dst, src, lines)) }
+        unsafe { self.parts_and(most, compute, |dst, src, lines| moves::stream_lines::<I>(dst, src, lines)) }
     }
 
-    /// [`each_part`](Self::each_part) for kernels that are not compiled for an instruction set themselves.
+    /// [`each_part`](Self::each_part) for kernels that are not compiled for an instruction set themselves; no part has more
+    /// than [`SPLAT`] elements.
     ///
     /// # Safety
     /// As for `each_part`.
     #[inline(always)]
     pub(crate) unsafe fn each_part_at<R: Copy>(&self, level: Level, compute: impl FnMut(&mut [R], usize, usize)) {
         // SAFETY: as in `each_part`.
-        unsafe { self.parts_and(compute, |dst, src, lines| moves::stream(level, dst, src, 64 * lines)) }
+        unsafe { self.parts_and(SPLAT, compute, |dst, src, lines| moves::stream(level, dst, src, 64 * lines)) }
     }
 
-    /// [`each_part`](Self::each_part) with what streams a number of lines.
+    /// [`each_part`](Self::each_part) with the most elements of a part and what streams a number of lines.
     ///
     /// # Safety
     /// As for `each_part`; `stream` asks for nothing but memory for whole lines, of which the first one's begins at a
@@ -102,6 +104,7 @@ impl Call {
     #[inline(always)]
     unsafe fn parts_and<R: Copy>(
         &self,
+        longest: usize,
         mut compute: impl FnMut(&mut [R], usize, usize),
         stream: impl Fn(*mut u8, *const u8, usize),
     ) {
@@ -111,7 +114,7 @@ impl Call {
         // One mention of `compute` for all ways of writing: it is large, and each is a copy.
         while at < self.len {
             let (dst, left) = (self.dst.cast::<R>().wrapping_add(at), self.len - at);
-            let (mut count, mut through) = (left.min(SPLAT), false);
+            let (mut count, mut through) = (left.min(longest), false);
             if most > 0 {
                 let before = (dst.addr().wrapping_neg() & 63) / size_of::<R>();
                 through = before == 0 && left >= most;

@@ -7,6 +7,7 @@
 //!
 //! - `walk`: which axes there are once those that lie densely behind each other are one;
 //! - `plan`: which kernels run, and where their operands are;
+//! - `job`: how operands are accessed, and how large tiles are;
 //! - `run`: the loop over tiles, on as many threads as are worth it;
 //! - `lookup`, `float`, `int`, `element`: the kernels of every operation and dtype;
 //! - `small`: the same for small dense programs, without a plan;
@@ -21,6 +22,7 @@ pub(crate) mod element;
 mod float;
 pub(crate) mod formula;
 mod int;
+mod job;
 pub(crate) mod kernel;
 mod leaves;
 mod lookup;

@@ -6,8 +6,11 @@ use crate::parallel::{GRAIN, for_each_range};
 use crate::strided::{Axes, Axis, Target, Walk, count};
 use std::ops::Range;
 
-/// Results that are computed side by side, at most: their lanes stay in the first-level cache.
-const WIDTH: usize = 2048;
+/// Results that are computed side by side, at most: wide enough to read memory in long pieces, while their lanes stay in the
+/// cache.
+const WIDTH: usize = 4096;
+/// The fewest rows of a segment: beginning and ending one costs about as much as a few rows.
+const FEWEST_ROWS: usize = 128;
 /// Units of work from which on none is cut into segments.
 const MANY: usize = 64;
 /// A block narrower than this is widened, where memory allows, to about twice this width: several rows then count as one.
@@ -39,7 +42,7 @@ pub(super) fn run<F: Fold>(plan: &Plan, ends: Ends<F>) {
     let length = count(&rows);
     let width = if repeats == 1 { inner.size.min(WIDTH) } else { inner.size };
     let units = count(outer) * inner.size.div_ceil(width);
-    let rows_at_once = (GRAIN / (width * repeats)).max(64);
+    let rows_at_once = (GRAIN / (width * repeats)).max(FEWEST_ROWS);
     let segments = if units < MANY && !F::IN_ORDER { length.div_ceil(rows_at_once).max(1) } else { 1 };
     let mut totals = if segments > 1 { vec![F::EMPTY; count(outer) * segments * inner.size] } else { Vec::new() };
     let work = Columns::<F> {
@@ -60,9 +63,15 @@ pub(super) fn run<F: Fold>(plan: &Plan, ends: Ends<F>) {
     for_each_range(units * segments, (GRAIN / cost).max(1), |units| work.run(units));
     if segments > 1 {
         let mut walk = Walk::from(outer, 0);
-        for totals in totals.chunks(segments * inner.size) {
-            for column in 0..inner.size {
-                let total = totals[column..].iter().step_by(inner.size).copied().reduce(F::join).unwrap_or(F::EMPTY);
+        for totals in totals.chunks_mut(segments * inner.size) {
+            // Segment after segment, as they lie in memory.
+            let (sums, others) = totals.split_at_mut(inner.size);
+            for segment in others.chunks(inner.size) {
+                for (sum, &total) in sums.iter_mut().zip(segment) {
+                    *sum = F::join(*sum, total);
+                }
+            }
+            for (column, &total) in sums.iter().enumerate() {
                 let at = walk.offsets[1] + column as isize * inner.steps[1];
                 // SAFETY: this is one of the output's elements, and no other thread works any more.
                 unsafe { ends.put(at, total) };

@@ -196,7 +196,7 @@ impl<F: Fold> Task for MergeAll<'_, F> {
 }
 
 /// Rows that are merged before they meet the lanes, which saves loads and stores.
-pub(super) const ROWS: usize = 4;
+pub(super) const ROWS: usize = 8;
 
 /// Merges up to [`ROWS`] rows into as many lanes as each has values.
 #[inline]
@@ -218,7 +218,16 @@ impl<F: Fold> Task for MergeRows<'_, F> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        if let &[a, b, c, d] = self.rows {
+        let mut rows = self.rows;
+        if let &[a, b, c, d, e, f, g, h] = rows
+            && !F::IN_ORDER
+        {
+            let (left, right) = ([a, b, c, d], [e, f, g, h]);
+            merge_eight::<F>(self.lanes, left, right);
+            return;
+        }
+        while let &[a, b, c, d, ref rest @ ..] = rows {
+            rows = rest;
             for ((((lane, &a), &b), &c), &d) in self.lanes.iter_mut().zip(a).zip(b).zip(c).zip(d) {
                 let (a, b, c, d) = (F::lift(a), F::lift(b), F::lift(c), F::lift(d));
                 *lane = if F::IN_ORDER {
@@ -227,12 +236,21 @@ impl<F: Fold> Task for MergeRows<'_, F> {
                     F::merge(*lane, F::merge(F::merge(a, b), F::merge(c, d)))
                 };
             }
-            return;
         }
-        for row in self.rows {
+        for row in rows {
             for (lane, &value) in self.lanes.iter_mut().zip(*row) {
                 *lane = F::merge(*lane, F::lift(value));
             }
         }
+    }
+}
+
+#[inline(always)]
+fn merge_eight<F: Fold>(lanes: &mut [F::Lane], [a, b, c, d]: [&[F::Value]; 4], [e, f, g, h]: [&[F::Value]; 4]) {
+    let four = |a, b, c, d| F::merge(F::merge(F::lift(a), F::lift(b)), F::merge(F::lift(c), F::lift(d)));
+    let left = a.iter().zip(b).zip(c).zip(d);
+    let right = e.iter().zip(f).zip(g).zip(h);
+    for ((lane, (((&a, &b), &c), &d)), (((&e, &f), &g), &h)) in lanes.iter_mut().zip(left).zip(right) {
+        *lane = F::merge(*lane, F::merge(four(a, b, c, d), four(e, f, g, h)));
     }
 }

@@ -188,13 +188,11 @@ impl ByWidth for f32 {
 
     #[inline(always)]
     fn gelu<I: Isa>(x: Self) -> Self {
-        // exp(a^2 / 2) erfc(a / sqrt 2) / 2 on 0..=14.5, as P(a) / Q(a), at 2^-64 times its size: results
-        // may be denormal, and the scale that makes them so should not.
-        const DOWN: f32 = 1.0 / 18_446_744_073_709_551_616.0;
-        const P: [f32; 5] =
-            [0.5 * DOWN, 0.437_594_95 * DOWN, 0.182_690_13 * DOWN, 0.040_441_804 * DOWN, 0.004_085_600_4 * DOWN];
+        // exp(a^2 / 2) erfc(a / sqrt 2) / 2 on 0..=14.5, as P(a) / Q(a).
+        const P: [f32; 5] = [0.5, 0.437_594_95, 0.182_690_13, 0.040_441_804, 0.004_085_600_4];
         const Q: [f32; 6] = [1.0, 1.673_074_7, 1.200_296_9, 0.468_024_9, 0.101_379_156, 0.010_240_959];
-        const STEP: f32 = 64.0;
+        // 2^n may be denormal, so the scale goes in two steps, the first exact.
+        const STEP: (f32, f32) = (64.0, 1.0 / 18_446_744_073_709_551_616.0);
         let a = Real::abs(x);
         let a = if a > 14.43 { 14.43 } else { a };
         // exp(-a^2 / 2) = 2^n (1 + m); the square goes in two parts, as rounding it costs as many ULP as it is large.
@@ -206,7 +204,7 @@ impl ByWidth for f32 {
         let m = Real::mul_add::<I>(r * r, poly::<I, Self>(r, Self::EXP), r);
         let quotient = a * poly::<I, Self>(a, &P) / poly::<I, Self>(a, &Q);
         // |x| times the tail that is missing from x for x > 0, and that is all there is for x < 0.
-        let tail = Real::mul_add::<I>(quotient, m, quotient) * Self::pow2(n + STEP);
+        let tail = Real::mul_add::<I>(quotient, m, quotient) * Self::pow2(n + STEP.0) * STEP.1;
         (if x < 0.0 { -0.0 } else { x }) - tail
     }
 }
