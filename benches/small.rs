@@ -79,7 +79,8 @@ fn main() {
 fn mlp(bench: &Bench) {
     let (x, target) = (tensor(1, &[32, 2], 1.0), tensor(2, &[32, 1], 1.0));
     let sizes = [(2, 16), (16, 16), (16, 1)];
-    let weights: Vec<Tensor> = (3..).zip(sizes).map(|(seed, (n, m))| tensor(seed, &[m, n], 0.5).requires_grad_()).collect();
+    let weights: Vec<Tensor> =
+        (3..).zip(sizes).map(|(seed, (n, m))| tensor(seed, &[m, n], 0.5).requires_grad_()).collect();
     let biases: Vec<Tensor> = (6..).zip(sizes).map(|(seed, (_, m))| tensor(seed, &[m], 0.5).requires_grad_()).collect();
     let mut optimizer = Sgd::new(weights.iter().chain(&biases), 1e-3);
     bench.case("MLP 2-16-16-1 step, batch 32", || {

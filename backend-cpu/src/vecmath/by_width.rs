@@ -35,7 +35,7 @@ pub trait ByWidth: Sized {
 }
 
 /// gelu in its exact form, `x / 2 * erfc(-x / sqrt 2)`, its negative tail down to the smallest denormal, and to -0 at -inf.
-/// Measured: f32 5.6 ULP, f64 3.2 ULP.
+/// Measured: f32 5.1 ULP, f64 3.2 ULP.
 #[inline(always)]
 pub fn gelu<I: Isa, T: Real>(x: T) -> T {
     T::gelu::<I>(x)

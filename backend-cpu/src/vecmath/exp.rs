@@ -215,7 +215,7 @@ pub fn cosh<I: Isa, T: Real>(x: T) -> T {
     e + T::lit(0.25) / e
 }
 
-/// Hyperbolic tangent. Measured: f32 2.2 ULP, f64 2.7 ULP.
+/// Hyperbolic tangent. Measured: f32 2.1 ULP, f64 1.1 ULP.
 #[inline(always)]
 pub fn tanh<I: Isa, T: Real>(x: T) -> T {
     let a = x.abs();
