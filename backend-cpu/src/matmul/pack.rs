@@ -79,6 +79,23 @@ impl<'a> Index<'a> {
         self.starts[position / self.run] + (position % self.run) as isize * self.step
     }
 
+    /// The offsets of a range's positions.
+    #[inline(always)]
+    fn offsets(self, range: Range<usize>) -> impl Iterator<Item = isize> + use<'a> {
+        let mut number = if self.is_plain() { 0 } else { range.start / self.run };
+        let mut within = if self.is_plain() { range.start } else { range.start % self.run };
+        let mut offset = self.starts[number] + within as isize * self.step;
+        range.map(move |_| {
+            let here = offset;
+            (within, offset) = (within + 1, offset + self.step);
+            if within == self.run {
+                (number, within) = (number + 1, 0);
+                offset = self.starts.get(number).copied().unwrap_or(0);
+            }
+            here
+        })
+    }
+
     /// The parts of a range that lie in one run each, and the offsets of their first positions.
     fn runs(self, range: Range<usize>) -> impl Iterator<Item = (Range<usize>, isize)> + use<'a> {
         let mut position = range.start;
@@ -177,9 +194,11 @@ impl<F: Factor> Lines<'_, F> {
     ) {
         let by_depths = self.next.step == 1;
         let step = if by_depths { BLOCK } else { depths.len().max(1) };
-        let is_plain = self.next.is_plain() && self.along.is_plain();
-        let ahead =
-            if by_depths && self.is_factors && is_plain { BLOCK.div_ceil(range.len().div_ceil(width)) } else { 0 };
+        let ahead = if by_depths && self.is_factors && self.is_plain() {
+            BLOCK.div_ceil(range.len().div_ceil(width))
+        } else {
+            0
+        };
         for start in depths.clone().step_by(step) {
             let part = start..depths.end.min(start + step);
             for (number, line) in range.clone().step_by(width).enumerate() {
@@ -257,21 +276,89 @@ impl<T: Operand> Task for &Sliver<'_, T> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let &Sliver { ref lines, first, line, count, ref depths, to, width } = self;
-        let strides = [lines.along.step, lines.next.step];
-        if lines.is_plain() {
-            let from = first.at(lines.next.at(line) + lines.along.at(depths.start));
-            let panel = Panel { from, strides, to, width, steps: depths.len(), count };
-            // SAFETY: `pack`'s caller promised it, and all elements lie at these strides.
-            return unsafe { panel.pack(lines.level) };
-        }
-        for (part, at_line) in lines.next.runs(line..line + count) {
+        let (along, next) = (lines.along, lines.next);
+        // Lines of runs that are too short to be turned round are packed step by step, as neighbours are.
+        let by_steps = next.step == 1 || next.step == 2 && (along.step != 1 || along.run < SHORT);
+        for (part, at_line) in next.runs(line..line + count) {
             let (to, count) = (to.wrapping_add(part.start - line), part.len());
-            for (steps, at_depth) in lines.along.runs(depths.clone()) {
-                let to = to.wrapping_add((steps.start - depths.start) * width);
-                let panel = Panel { from: first.at(at_line + at_depth), strides, to, width, steps: steps.len(), count };
-                // SAFETY: as above, for a part of the sliver of which both lines and depths are within one run.
-                unsafe { panel.pack(lines.level) };
+            // SAFETY: `pack`'s caller promised it for a sliver of which these are parts: those lines of it that lie in one run,
+            // at all depths or at those that lie in one run.
+            unsafe {
+                if by_steps {
+                    let rows = Rows { from: first.at(at_line), to, width, count };
+                    let depths = along.offsets(depths.clone());
+                    if next.step == 1 {
+                        rows.pack::<1>(depths);
+                    } else {
+                        rows.pack::<2>(depths);
+                    }
+                    continue;
+                }
+                for (steps, at_depth) in along.runs(depths.clone()) {
+                    let to = to.wrapping_add((steps.start - depths.start) * width);
+                    let (from, strides) = (first.at(at_line + at_depth), [along.step, next.step]);
+                    Panel { from, strides, to, width, steps: steps.len(), count }.pack(lines.level);
+                }
             }
+        }
+    }
+}
+
+/// Steps along `k` from which on a line's elements are read together.
+const SHORT: usize = 8;
+
+/// Some lines that are neighbours, or every second of such.
+struct Rows<T: Operand> {
+    from: *const T,
+    to: *mut T::Factor,
+    width: usize,
+    count: usize,
+}
+
+impl<T: Operand> Rows<T> {
+    /// Packs the elements at these offsets and those of the next lines, `S` elements apart.
+    ///
+    /// # Safety
+    /// All elements may be read, and as many factors written, `width` apart from step to step, which nobody else accesses.
+    #[inline(always)]
+    unsafe fn pack<const S: usize>(self, offsets: impl Iterator<Item = isize>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            // The usual lengths of a window's rows are known when compiled.
+            match self.count {
+                1 => self.pieces(offsets, |from, to| convert::<T, 1, S>(from, to)),
+                2 => self.pieces(offsets, |from, to| convert::<T, 2, S>(from, to)),
+                3 => self.pieces(offsets, |from, to| convert::<T, 3, S>(from, to)),
+                5 => self.pieces(offsets, |from, to| convert::<T, 5, S>(from, to)),
+                count => self.pieces(offsets, |from, to| {
+                    let mut done = 0;
+                    while count - done >= PIECE {
+                        convert::<T, PIECE, S>(from.add(done * S), to.add(done));
+                        done += PIECE;
+                    }
+                    if count & 8 != 0 {
+                        convert::<T, 8, S>(from.add(done * S), to.add(done));
+                        done += 8;
+                    }
+                    if count & 4 != 0 {
+                        convert::<T, 4, S>(from.add(done * S), to.add(done));
+                        done += 4;
+                    }
+                    for i in done..count {
+                        convert::<T, 1, S>(from.add(i * S), to.add(i));
+                    }
+                }),
+            }
+        }
+    }
+
+    /// Calls a function for each step.
+    #[inline(always)]
+    fn pieces(&self, offsets: impl Iterator<Item = isize>, pack: impl Fn(*const T, *mut T::Factor)) {
+        let mut to = self.to;
+        for offset in offsets {
+            pack(self.from.wrapping_offset(offset), to);
+            to = to.wrapping_add(self.width);
         }
     }
 }
@@ -294,80 +381,19 @@ impl<T: Operand> Panel<T> {
     #[inline(always)]
     unsafe fn pack(self, level: Level) {
         let Self { from, strides: [along, next], to, width, steps, count } = self;
-        // SAFETY: the caller's promise, for elements that these loops reach: all steps and lines, each once. What is turned
-        // round in registers are factors.
-        unsafe {
-            match (next, count) {
-                // Rows of a window, whose usual lengths are known when compiled.
-                (1, 1) => self.rows::<1>(),
-                (1, 2) => self.rows::<2>(),
-                (1, 3) => self.rows::<3>(),
-                (1, 5) => self.rows::<5>(),
-                (1, _) => self.rows_of_any_length(),
-                _ if along == 1 && steps >= 8 && count > 1 && T::IS_FACTOR => {
-                    let (to, from) = (to.cast(), from.cast());
-                    gather_panel(level, size_of::<T>(), to, width, from, (1, next), (steps, count));
-                }
-                // Each line's piece is read at once and turned round while the lines it is written to are in the cache.
-                _ if along == 1 => {
-                    for start in (0..steps).step_by(BLOCK) {
-                        for i in 0..count {
-                            for p in start..steps.min(start + BLOCK) {
-                                convert::<T, 1>(from.offset(p as isize + i as isize * next), to.add(p * width + i));
-                            }
-                        }
-                    }
-                }
-                _ => {
-                    for p in 0..steps {
-                        for i in 0..count {
-                            let at = p as isize * along + i as isize * next;
-                            convert::<T, 1>(from.offset(at), to.add(p * width + i));
-                        }
-                    }
-                }
-            }
+        if along == 1 && steps >= SHORT && count > 1 && T::IS_FACTOR {
+            let (to, from) = (to.cast(), from.cast());
+            // SAFETY: neighbours along `count` lines, `next` apart; nobody writes the operand meanwhile. The elements are
+            // factors, and there is room for `width` at each depth.
+            return unsafe { gather_panel(level, size_of::<T>(), to, width, from, (1, next), (steps, count)) };
         }
-    }
-
-    /// Packs `N` lines that are neighbours.
-    ///
-    /// # Safety
-    /// As for [`pack`](Self::pack).
-    #[inline(always)]
-    unsafe fn rows<const N: usize>(&self) {
-        for p in 0..self.steps {
-            // SAFETY: the caller's promise.
-            unsafe { convert::<T, N>(self.from.offset(p as isize * self.strides[0]), self.to.add(p * self.width)) };
-        }
-    }
-
-    /// Packs any number of lines that are neighbours, in pieces of fixed lengths.
-    ///
-    /// # Safety
-    /// As for [`pack`](Self::pack).
-    #[inline(always)]
-    unsafe fn rows_of_any_length(&self) {
-        for p in 0..self.steps {
-            let (from, to) =
-                (self.from.wrapping_offset(p as isize * self.strides[0]), self.to.wrapping_add(p * self.width));
-            let mut done = 0;
-            // SAFETY: the caller's promise; `done` never exceeds the number of lines.
-            unsafe {
-                while self.count - done >= PIECE {
-                    convert::<T, PIECE>(from.add(done), to.add(done));
-                    done += PIECE;
-                }
-                if self.count & 8 != 0 {
-                    convert::<T, 8>(from.add(done), to.add(done));
-                    done += 8;
-                }
-                if self.count & 4 != 0 {
-                    convert::<T, 4>(from.add(done), to.add(done));
-                    done += 4;
-                }
-                for i in done..self.count {
-                    convert::<T, 1>(from.add(i), to.add(i));
+        // Each line's piece is read at once and turned round while the lines it is written to are in the cache.
+        for start in (0..steps).step_by(BLOCK) {
+            for i in 0..count {
+                for p in start..steps.min(start + BLOCK) {
+                    let at = p as isize * along + i as isize * next;
+                    // SAFETY: the caller's promise.
+                    unsafe { convert::<T, 1, 1>(from.offset(at), to.add(p * width + i)) };
                 }
             }
         }
@@ -377,14 +403,21 @@ impl<T: Operand> Panel<T> {
 /// Elements that are copied at once.
 const PIECE: usize = 16;
 
-/// Makes factors of `N` neighbours.
+/// Makes factors of `N` elements, each the `S`-th after the one before.
 ///
 /// # Safety
-/// As many elements may be read and factors written.
+/// All elements from the first to the last may be read, and as many factors written.
 #[inline(always)]
-unsafe fn convert<T: Operand, const N: usize>(from: *const T, to: *mut T::Factor) {
+unsafe fn convert<T: Operand, const N: usize, const S: usize>(from: *const T, to: *mut T::Factor) {
     // SAFETY: the caller's promise; both are as aligned as their types.
-    unsafe { to.cast::<[T::Factor; N]>().write(from.cast::<[T; N]>().read().map(T::to_factor)) };
+    unsafe {
+        let factors = if S == 1 {
+            from.cast::<[T; N]>().read().map(T::to_factor)
+        } else {
+            std::array::from_fn(|i| from.add(i * S).read().to_factor())
+        };
+        to.cast::<[T::Factor; N]>().write(factors);
+    }
 }
 
 #[cfg(test)]
@@ -407,6 +440,9 @@ mod tests {
         let runs: Vec<_> = index.runs(2..7).collect();
         assert_eq!(runs, [(2..3, 2), (3..6, 1), (6..7, 10)]);
         assert_eq!(index.runs(4..4).count(), 0);
+        for start in 0..offsets.len() {
+            assert_eq!(index.offsets(start..offsets.len()).collect::<Vec<_>>(), offsets[start..]);
+        }
         let mut starts = Vec::new();
         let merged = Index::new(&mut [axis(2, -12), axis(4, -3)].into_iter().collect(), &mut starts);
         assert!(merged.is_plain());
