@@ -54,6 +54,12 @@ std::map<std::string, long long> &settings() {
     return *all;
 }
 
+// What the process began with: the defaults, and what the environment says.
+std::map<std::string, long long> &beginnings() {
+    static auto *all = new std::map<std::string, long long>;
+    return *all;
+}
+
 std::map<std::string, long long> &counters() {
     static auto *all = new std::map<std::string, long long>;
     return *all;
@@ -99,6 +105,7 @@ __attribute__((constructor)) void start() {
         const char *text = getenv(variable.c_str());
         settings()[row.name] = text ? number(row.name, text) : row.value;
     }
+    beginnings() = settings();
     atexit(at_exit);
 }
 
@@ -148,7 +155,7 @@ FAKE_EXPORT int fake_cuda_set(const char *name, const char *value) {
     Lock lock(world);
     if (!strcmp(name, "defaults")) {
         for (int i = 0; i < MAX_DEVICES; i++) device_of(i)->lost = 0;
-        for (const Setting &row : DEFAULTS) settings()[row.name] = row.value;
+        settings() = beginnings();
         return 1;
     }
     for (const Setting &row : DEFAULTS) {

@@ -1,8 +1,9 @@
 //! That the kernels the conformance kit causes compile, for the oldest and the newest devices, and keep their values in
 //! registers. This needs NVRTC and no GPU: a backend that only plans takes the kit's operations.
 //!
-//! The kit causes some 7000 kernels. Each run compiles a sample of them, for each device another one; `GRADIX_NVRTC_ALL=1`
-//! compiles all, which takes minutes. `GRADIX_NVRTC_ARCHS=75,90` chooses the compute capabilities. Without NVRTC there is nothing to do, unless
+//! The kit causes some 8000 kernels. Each run finds all of them, and compiles every third for the first device and every 25th,
+//! each time another one, for the others; `GRADIX_NVRTC_ALL=1` compiles all, which takes two minutes and more for each device.
+//! `GRADIX_NVRTC_ARCHS=90,75` chooses their compute capabilities. Without NVRTC there is nothing to do, unless
 //! `GRADIX_REQUIRE_NVRTC=1` says that there must be one.
 
 use backend_cuda::nvrtc::{self, Arch};
@@ -17,13 +18,12 @@ use tensor_core::{
     Backend, DeviceInfo, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut,
 };
 
-/// Host memory, and operations that write down the kernels that a CUDA device would have run.
+/// Host memory, and operations that write down the kernels that a CUDA device would have run. The reference computes them, so
+/// that no case of the kit ends at a wrong result before its last operation.
 #[derive(Clone, Debug)]
 struct Planner {
     target: Target,
     sources: Arc<Mutex<BTreeMap<String, String>>>,
-    /// Whether operations are computed, by the reference. If not, a case of the kit ends at its first wrong result.
-    computes: bool,
 }
 
 impl PartialEq for Planner {
@@ -35,8 +35,8 @@ impl PartialEq for Planner {
 impl Eq for Planner {}
 
 impl Planner {
-    fn new(computes: bool) -> Self {
-        Self { target: backend_cuda::target(108), sources: Arc::default(), computes }
+    fn new() -> Self {
+        Self { target: backend_cuda::target(108), sources: Arc::default() }
     }
 
     fn note(&self, plan: &Plan) {
@@ -107,18 +107,18 @@ impl Backend for Planner {
             .collect();
         let results: Vec<Tensor<'_>> = outputs.iter().map(result).collect();
         self.note(&codegen::pointwise(program, shape, &sources, &results, &self.target));
-        if self.computes { fallback::pointwise(self, program, shape, inputs, outputs) } else { Ok(()) }
+        fallback::pointwise(self, program, shape, inputs, outputs)
     }
 
     fn reduce(&self, spec: &ReduceSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
         let tensors: Vec<Tensor<'_>> = inputs.iter().map(tensor).collect();
         self.note(&codegen::reduce(spec, &tensors, result(&out), &self.target));
-        if self.computes { fallback::reduce(self, spec, inputs, out) } else { Ok(()) }
+        fallback::reduce(self, spec, inputs, out)
     }
 
     fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         self.note(&codegen::scan(op, axis, tensor(&input), result(&out), &self.target));
-        if self.computes { fallback::scan(self, op, axis, input, out) } else { Ok(()) }
+        fallback::scan(self, op, axis, input, out)
     }
 
     fn matmul(
@@ -132,13 +132,13 @@ impl Backend for Planner {
         by_plain_product(self, spec, [a, b], extras, out, |a, b, out| {
             self.note(&codegen::matmul(tensor(&a), tensor(&b), result(&out), &self.target));
             let plain = MatmulSpec::batched(a.layout.rank());
-            if self.computes { fallback::matmul(self, &plain, a, b, &[], out) } else { Ok(()) }
+            fallback::matmul(self, &plain, a, b, &[], out)
         })
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         self.note(&codegen::gather(axis, tensor(&input), tensor(&index), result(&out), &self.target));
-        if self.computes { fallback::gather(self, axis, input, index, out) } else { Ok(()) }
+        fallback::gather(self, axis, input, index, out)
     }
 
     fn scatter(
@@ -150,7 +150,7 @@ impl Backend for Planner {
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
         self.note(&codegen::scatter(op, axis, tensor(&index), tensor(&src), result(&out), &self.target));
-        if self.computes { fallback::scatter(self, op, axis, index, src, out) } else { Ok(()) }
+        fallback::scatter(self, op, axis, index, src, out)
     }
 
     fn sort(
@@ -163,12 +163,12 @@ impl Backend for Planner {
     ) -> Result<()> {
         let (to, places) = (result(&values), result(&indices));
         self.note(&codegen::sort(axis, descending, tensor(&input), to, places, &self.target));
-        if self.computes { fallback::sort(self, axis, descending, input, values, indices) } else { Ok(()) }
+        fallback::sort(self, axis, descending, input, values, indices)
     }
 
     fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         self.note(&codegen::softmax(axis, log, tensor(&input), result(&out), &self.target));
-        if self.computes { fallback::softmax(self, axis, log, input, out) } else { Ok(()) }
+        fallback::softmax(self, axis, log, input, out)
     }
 }
 
@@ -191,8 +191,8 @@ fn together(sources: &[(String, String)]) -> String {
     text
 }
 
-/// One case of so many is run, and one kernel of so many compiled, unless all are.
-const SAMPLE: usize = 5;
+/// One kernel of so many is compiled for the first device, and for the others, unless all are.
+const SAMPLES: [usize; 2] = [3, 25];
 
 /// How many bytes a thread of matrix products' kernels may move from registers to memory and back, once: their tiles take
 /// nearly all registers that there are. No other kernel may move any.
@@ -237,22 +237,31 @@ fn every_kernel_of_the_kit_compiles() {
         Err(_) => vec![*supported.first().expect("an architecture"), *supported.last().expect("an architecture")],
     };
     let all = std::env::var_os("GRADIX_NVRTC_ALL").is_some_and(|value| value == "1");
-    let step = if all { 1 } else { SAMPLE };
-    let planner = Planner::new(all);
-    for case in tensor_core::conformance::cases::<Planner>().iter().step_by(step) {
-        case.run(&planner);
-    }
+    let planner = Planner::new();
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let planner = planner.clone();
+            scope.spawn(move || {
+                for case in tensor_core::conformance::cases::<Planner>().iter().skip(thread).step_by(threads) {
+                    case.run(&planner);
+                }
+            });
+        }
+    });
     let sources: Vec<(String, String)> =
         planner.sources.lock().unwrap().iter().map(|(source, what)| (source.clone(), what.clone())).collect();
-    eprintln!("{} kernels, for {archs:?}", sources.len());
-    assert!(sources.len() > 100, "the kit causes more kernels than {}", sources.len());
+    assert!(sources.len() > 5000, "the kit causes more kernels than {}", sources.len());
     for (number, &arch) in archs.iter().enumerate() {
+        let step = if all { 1 } else { SAMPLES[number.min(1)] };
         let sources: Vec<_> = sources.iter().skip(number % step).step_by(step).cloned().collect();
+        eprintln!("{} kernels for sm_{arch}", sources.len());
+        let groups = Mutex::new(sources.chunks(64));
         std::thread::scope(|scope| {
-            let share = sources.len().div_ceil(2).max(1);
-            for part in sources.chunks(share) {
+            for _ in 0..threads {
+                let next = || groups.lock().unwrap().next();
                 scope.spawn(move || {
-                    for group in part.chunks(64) {
+                    while let Some(group) = next() {
                         compile(group, arch);
                     }
                 });

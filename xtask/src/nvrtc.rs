@@ -13,8 +13,8 @@ const SHA256: &str = "86b4d68058807988b7d9af5b44917a0601e9c337f35ccd657bfb3c759f
 /// The folder of the library inside the package.
 const INSIDE: &str = "nvidia/cu13/lib";
 
-/// What is compiled for: the oldest that NVRTC knows, the usual ones, and the newest.
-pub(crate) const ARCHITECTURES: &str = "75,80,90,121";
+/// What is compiled for: the usual ones, the oldest that NVRTC knows, and the newest. Most kernels are compiled for the first.
+pub(crate) const ARCHITECTURES: &str = "90,80,75,121";
 
 /// Whether there is a package for this machine.
 pub(crate) fn is_possible() -> bool {

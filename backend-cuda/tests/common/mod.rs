@@ -28,19 +28,24 @@ impl Fake {
 
     /// The stand-in with the settings and counters that it has.
     pub fn as_it_is() -> Option<Self> {
+        let fake = Self::if_loaded();
+        if fake.is_none() {
+            let required = std::env::var_os("GRADIX_REQUIRE_FAKE_CUDA").is_some_and(|value| value == "1");
+            assert!(!required, "the stand-in for the CUDA driver is not in LD_LIBRARY_PATH");
+            eprintln!("skipped: this needs the stand-in for the CUDA driver; `cargo xtask fake-cuda` builds it");
+        }
+        fake
+    }
+
+    /// The stand-in with the settings and counters that it has, for a program that does as well without.
+    pub fn if_loaded() -> Option<Self> {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: a driver's library is made to be loaded by any program at any time.
         let library = unsafe { libloading::Library::new("libcuda.so.1") }.ok();
         // SAFETY: the address is only asked for.
         let library =
-            library.filter(|library| unsafe { library.get::<unsafe extern "C" fn()>("fake_cuda_set") }.is_ok());
-        let Some(library) = library else {
-            let required = std::env::var_os("GRADIX_REQUIRE_FAKE_CUDA").is_some_and(|value| value == "1");
-            assert!(!required, "the stand-in for the CUDA driver is not in LD_LIBRARY_PATH");
-            eprintln!("skipped: this needs the stand-in for the CUDA driver; `cargo xtask fake-cuda` builds it");
-            return None;
-        };
+            library.filter(|library| unsafe { library.get::<unsafe extern "C" fn()>("fake_cuda_set") }.is_ok())?;
         Some(Self { library, _alone: alone })
     }
 
