@@ -9,7 +9,7 @@
 //! failure.
 //!
 //! Operations on memory are held against a copy within the device, by the bytes that they cannot avoid to read and write;
-//! that copy against what clock and width of the memory allow. Launches are submitted without waiting for them, in runs that
+//! that copy against what clock and width of the memory allow. Products are held against the library's call alone. Launches are submitted without waiting for them, in runs that
 //! the driver's queue has room for, and beside them the driver's call alone. `benches/cuda_pytorch.py` has the same cases with
 //! PyTorch.
 
@@ -31,6 +31,7 @@ const QUEUED: usize = 500;
 const COPY: &str = "copy";
 const BARE: &str = "launch, the driver's call alone";
 const LAUNCH: &str = "launch of an addition of 256";
+const ALONE: &str = "cuBLASLt alone";
 
 fn main() -> ExitCode {
     let options = Options::parse(std::env::args().skip(1));
@@ -349,7 +350,15 @@ impl Cases<'_> {
             for (kind, dtype, tf32) in
                 [("f32", DType::F32, false), ("TF32", DType::F32, true), ("bf16", DType::BF16, false)]
             {
-                self.add(format!("matmul {kind} {side}²"), Work::Flops(2.0 * (side as f64).powi(3)), |cases| {
+                let name = format!("matmul {kind} {side}²");
+                let work = Work::Flops(2.0 * (side as f64).powi(3));
+                let alone = format!("{name}, {ALONE}");
+                if self.options.take(&alone)
+                    && let Some(submit) = gpu.bare_product(side, dtype, tf32)?
+                {
+                    self.add(alone, work, |_| Ok(submit))?;
+                }
+                self.add(name, work, |cases| {
                     let a = cases.tensor(1, &[side, side], dtype)?;
                     let b = cases.tensor(2, &[side, side], dtype)?;
                     Ok(move || {
@@ -377,35 +386,50 @@ impl Cases<'_> {
         })
     }
 
-    /// Forward, backward and update of a network of three layers. No number is read: that would be waiting.
+    /// Forward, backward and update of a network of three layers, submitted one by one and as a graph.
     fn learning(&mut self, sizes: &Sizes) -> Result<()> {
         let &Sizes { batch, layers, .. } = sizes;
+        let gpu = self.gpu;
         let name = format!("MLP {} step, batch {batch}", layers.map(|size| size.to_string()).join("-"));
-        self.add(name, Work::Steps, |cases| {
-            let x = cases.tensor(1, &[batch, layers[0]], DType::F32)?;
-            let classes: Vec<i64> = (0..batch).map(|row| (row * 7 % layers[3]) as i64).collect();
-            let target = Tensor::from_array(Array::from_slice(&cases.device, &classes, [batch])?);
-            let mut parameters = Vec::new();
-            for (layer, pair) in (0..).zip(layers.windows(2)) {
-                let (inputs, outputs) = (pair[0], pair[1]);
-                let scale = (inputs as f64).sqrt().recip();
-                for (seed, shape) in [(10 + layer, &[outputs, inputs][..]), (20 + layer, &[outputs])] {
-                    let start = cases.tensor(seed, shape, DType::F32)? * scale;
-                    now(&start)?;
-                    parameters.push(start.requires_grad_());
-                }
-            }
-            let mut optimizer = Sgd::new(&parameters, 0.1);
+        self.add(name.clone(), Work::Steps, |cases| cases.step(batch, layers))?;
+        self.add(format!("{name}, as a graph"), Work::Steps, |cases| {
+            let mut step = cases.step(batch, layers)?;
+            // Kernels are compiled outside.
+            attempt(&mut step).flatten()?;
+            let (graph, ()) = attempt(|| gpu.capture(&mut step)).flatten()?;
             Ok(move || {
-                let [w0, b0, w1, b1, w2, b2] = &parameters[..] else { unreachable!("three layers") };
-                let hidden = x.linear(w0, Some(b0)).relu().linear(w1, Some(b1)).relu();
-                let loss = hidden.linear(w2, Some(b2)).cross_entropy(&target);
-                optimizer.zero_grad();
-                loss.backward();
-                optimizer.step();
-                now(&loss)?;
-                parameters.iter().try_for_each(now)
+                // The parameters stay.
+                let _kept = &step;
+                graph.launch()
             })
+        })
+    }
+
+    /// What does a step. No number is read: that would be waiting.
+    fn step(&self, batch: usize, layers: [usize; 4]) -> Result<impl FnMut() -> Result<()> + use<>> {
+        let x = self.tensor(1, &[batch, layers[0]], DType::F32)?;
+        let classes: Vec<i64> = (0..batch).map(|row| (row * 7 % layers[3]) as i64).collect();
+        let target = Tensor::from_array(Array::from_slice(&self.device, &classes, [batch])?);
+        let mut parameters = Vec::new();
+        for (layer, pair) in (0..).zip(layers.windows(2)) {
+            let (inputs, outputs) = (pair[0], pair[1]);
+            let scale = (inputs as f64).sqrt().recip();
+            for (seed, shape) in [(10 + layer, &[outputs, inputs][..]), (20 + layer, &[outputs])] {
+                let start = self.tensor(seed, shape, DType::F32)? * scale;
+                now(&start)?;
+                parameters.push(start.requires_grad_());
+            }
+        }
+        let mut optimizer = Sgd::new(&parameters, 0.1);
+        Ok(move || {
+            let [w0, b0, w1, b1, w2, b2] = &parameters[..] else { unreachable!("three layers") };
+            let hidden = x.linear(w0, Some(b0)).relu().linear(w1, Some(b1)).relu();
+            let loss = hidden.linear(w2, Some(b2)).cross_entropy(&target);
+            optimizer.zero_grad();
+            loss.backward();
+            optimizer.step();
+            now(&loss)?;
+            parameters.iter().try_for_each(now)
         })
     }
 }
@@ -457,7 +481,12 @@ fn share(gpu: Cuda, cases: &[Case], case: &Case) -> (String, String, bool) {
             let ours = median(case.times.iter().zip(&bare.times).map(|(all, bare)| all - bare).collect());
             (format!("{} ours", time(ours.max(0.0))), "≤ 1 µs".to_owned(), ours <= 1e-6)
         }
-        Work::Flops(_) | Work::Launches(_) | Work::Steps => none(),
+        Work::Flops(_) => {
+            let Some(alone) = other(&format!("{}, {ALONE}", case.name)) else { return none() };
+            let ratio = median(case.times.iter().zip(&alone.times).map(|(own, alone)| alone / own).collect());
+            (format!("{ratio:.2} of {ALONE}"), "≥ 0.97".to_owned(), ratio >= 0.97)
+        }
+        Work::Launches(_) | Work::Steps => none(),
     }
 }
 

@@ -13,6 +13,7 @@
 //!   [`Cuda::capture`].
 
 mod backend;
+mod bare;
 mod blas;
 mod buffer;
 mod device;

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
-use tensor_core::codegen::{self, Params, Plan, Slot, Source, Tensor};
-use tensor_core::op::BinaryOp;
+use tensor_core::codegen::{Params, Plan, Slot, Tensor};
+
 use tensor_core::{
     Backend, DType, Error, ErrorKind, Layout, Program, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
 };
@@ -64,17 +64,17 @@ pub(crate) struct Key {
 /// A plan whose kernels are compiled.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    temps: Vec<usize>,
-    launches: Vec<Launch>,
+    pub(crate) temps: Vec<usize>,
+    pub(crate) launches: Vec<Launch>,
 }
 
 #[derive(Debug)]
-struct Launch {
-    function: Function,
-    grid: [u32; 3],
-    block: [u32; 3],
-    params: Params,
-    slots: SmallVec<[Slot; 8]>,
+pub(crate) struct Launch {
+    pub(crate) function: Function,
+    pub(crate) grid: [u32; 3],
+    pub(crate) block: [u32; 3],
+    pub(crate) params: Params,
+    pub(crate) slots: SmallVec<[Slot; 8]>,
 }
 
 /// A quick hash of short keys: multiply and rotate by words, as Firefox and rustc do. Keys come from the program itself, and
@@ -138,7 +138,8 @@ impl Plans {
 }
 
 impl Device {
-    fn prepare(&self, plan: Plan) -> Result<Ready> {
+    /// Compiles what a plan runs.
+    pub(crate) fn prepare(&self, plan: Plan) -> Result<Ready> {
         let launches = plan.launches.into_iter().map(|launch| {
             let group = launch.kernel.group(&self.target);
             let mut grid = [0; 3];
@@ -212,46 +213,12 @@ impl Cuda {
         }
         Ok(())
     }
-
-    /// What submits the addition of a few numbers by the driver's call alone, for benchmarks: whatever an addition takes
-    /// beyond that to submit is time of our own.
-    ///
-    /// # Errors
-    /// If the device fails.
-    #[doc(hidden)]
-    pub fn bare_launch(&self) -> Result<impl Fn() -> Result<()> + use<>> {
-        let device = self.0;
-        let mut program = Program::new();
-        let x = program.input(DType::F32);
-        let sum = program.binary(BinaryOp::Add, x, x);
-        program.output(sum);
-        let layout = Layout::contiguous(Shape::new([256])?);
-        let tensor = Tensor { layout: &layout, dtype: DType::F32 };
-        let plan = codegen::pointwise(&program, layout.shape(), &[Source::Tensor(tensor)], &[tensor], &device.target);
-        let ready = device.prepare(plan)?;
-        assert!(ready.temps.is_empty() && ready.launches.len() == 1, "an addition is one launch");
-        let bytes = layout.numel() * DType::F32.size();
-        let (input, output) = (self.alloc(bytes)?, self.alloc(bytes)?);
-        Ok(move || {
-            let launch = &ready.launches[0];
-            let addresses: SmallVec<[u64; 2]> = launch
-                .slots
-                .iter()
-                .map(|slot| if matches!(slot, Slot::Input(_)) { input.address() } else { output.address() })
-                .collect();
-            // SAFETY: parameters and slots come from the plan that the kernel's source comes from, in the order of its
-            // declaration. It has one input and one output, no temporary memory, and each buffer is as large as the layout
-            // that the plan was made for; both live as long as this closure, and their memory is used again only by work
-            // that is submitted, and so runs, after this.
-            unsafe { device.gpu.launch(launch.function, launch.grid, launch.block, &launch.params, &addresses) }
-                .map_err(|code| device.error("launching a kernel", code))
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tensor_core::op::BinaryOp;
 
     fn key(scalar: f64, dims: &[usize]) -> Key {
         let mut program = Program::new();

@@ -3,7 +3,8 @@
 //!
 //! The kit causes some 8000 kernels. Each run finds all of them, and compiles every third for the first device and every 25th,
 //! each time another one, for the others; `GRADIX_NVRTC_ALL=1` compiles all, which takes two minutes and more for each device.
-//! `GRADIX_NVRTC_ARCHS=90,75` chooses their compute capabilities. Without NVRTC there is nothing to do, unless
+//! `GRADIX_NVRTC_ARCHS=90,75` chooses their compute capabilities, and `GRADIX_NVRTC_CASES=softmax` those cases of the kit that
+//! have this in their names. Without NVRTC there is nothing to do, unless
 //! `GRADIX_REQUIRE_NVRTC=1` says that there must be one.
 
 use backend_cuda::nvrtc::{self, Arch};
@@ -194,9 +195,9 @@ fn together(sources: &[(String, String)]) -> String {
 /// One kernel of so many is compiled for the first device, and for the others, unless all are.
 const SAMPLES: [usize; 2] = [3, 25];
 
-/// How many bytes a thread of matrix products' kernels may move from registers to memory and back, once: their tiles take
-/// nearly all registers that there are. No other kernel may move any.
-const SPILLED_BY_TILES: u64 = 32;
+/// How many bytes a thread may move from registers to memory and back: what a call of a function that is not inlined, such as
+/// the slow path of a division, saves and restores where many values are held.
+const SPILLED: u64 = 32;
 
 /// A kernel, with what the compiler said about it, that has more values than it has registers for.
 fn spills(log: &str, group: &[(String, String)]) -> Vec<String> {
@@ -213,8 +214,7 @@ fn spills(log: &str, group: &[(String, String)]) -> Vec<String> {
             what = &group[number.expect("entries are numbered")].1;
         }
         let stores = line.split(", ").find_map(|part| part.trim().strip_suffix(" bytes spill stores"));
-        let most = if what.starts_with("Matmul") { SPILLED_BY_TILES } else { 0 };
-        if stores.is_some_and(|bytes| bytes.trim().parse::<u64>().is_ok_and(|bytes| bytes > most)) {
+        if stores.is_some_and(|bytes| bytes.trim().parse::<u64>().is_ok_and(|bytes| bytes > SPILLED)) {
             found.push(format!("{what}: {}", line.trim()));
         }
     }
@@ -237,21 +237,22 @@ fn every_kernel_of_the_kit_compiles() {
         Err(_) => vec![*supported.first().expect("an architecture"), *supported.last().expect("an architecture")],
     };
     let all = std::env::var_os("GRADIX_NVRTC_ALL").is_some_and(|value| value == "1");
+    let chosen = &std::env::var("GRADIX_NVRTC_CASES").ok();
     let planner = Planner::new();
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let planner = planner.clone();
             scope.spawn(move || {
-                for case in tensor_core::conformance::cases::<Planner>().iter().skip(thread).step_by(threads) {
-                    case.run(&planner);
-                }
+                let cases = tensor_core::conformance::cases::<Planner>();
+                let some = cases.iter().filter(|case| chosen.as_ref().is_none_or(|part| case.name().contains(part)));
+                some.skip(thread).step_by(threads).for_each(|case| drop(case.run(&planner)));
             });
         }
     });
     let sources: Vec<(String, String)> =
         planner.sources.lock().unwrap().iter().map(|(source, what)| (source.clone(), what.clone())).collect();
-    assert!(sources.len() > 5000, "the kit causes more kernels than {}", sources.len());
+    assert!(chosen.is_some() || sources.len() > 5000, "the kit causes more kernels than {}", sources.len());
     for (number, &arch) in archs.iter().enumerate() {
         let step = if all { 1 } else { SAMPLES[number.min(1)] };
         let sources: Vec<_> = sources.iter().skip(number % step).step_by(step).cloned().collect();

@@ -162,8 +162,8 @@ impl SoftmaxKernel {
     #pragma unroll
     for (i32 k = 0; k < {packs}; k++) {{
         const i32 first = (k * {team} + member) * {lanes};
-        Pack pack = {{}};
-        if (first < length) pack = *(const Pack *)(in + first);
+        // Beyond the end the line's beginning is read, so that nothing branches.
+        const Pack pack = *(const Pack *)(in + (first < length ? first : 0));
         #pragma unroll
         for (i32 l = 0; l < {lanes}; l++) {{
             // The exponential of what is beyond the end is 0, or the whole line NaN.
@@ -202,8 +202,14 @@ impl SoftmaxKernel {
             top = most.result("most"),
             power = unary(UnaryOp::Exp, wide, "shifted"),
             kept = if log { "shifted" } else { "power" },
-            all = if log { unary(UnaryOp::Log, wide, &format!("({})", sum.result("total"))) } else { sum.result("total") },
-            store = store(dtype, "pack.v", "l", &binary(if log { BinaryOp::Sub } else { BinaryOp::Div }, wide, "x", "all")),
+            // One division for all values of an item, by a sum that is at least 1: its reciprocal loses half a unit at most.
+            all = unary(
+                if log { UnaryOp::Log } else { UnaryOp::Reciprocal },
+                wide,
+                &format!("({})", sum.result("total"))
+            ),
+            store =
+                store(dtype, "pack.v", "l", &binary(if log { BinaryOp::Sub } else { BinaryOp::Mul }, wide, "x", "all")),
         );
         text
     }
