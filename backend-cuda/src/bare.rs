@@ -79,13 +79,14 @@ impl Cuda {
         let buffers = [fresh()?, fresh()?, fresh()?];
         let matrix = Matrix { row_major: true, leading: side, batch_step: 0, align: 16 };
         let (rows, columns, inner) = (side, side, side);
-        let product = Product { dtype, tf32, rows, columns, inner, batches: 1, a: matrix, b: matrix, out: matrix };
+        let product =
+            Product { dtype, tf32, rows, columns, inner, batches: 1, bias: false, a: matrix, b: matrix, out: matrix };
         Ok(Some(move || {
-            let addresses = [0, 1, 2].map(|number: usize| buffers[number].address());
+            let [a, b, out] = [0, 1, 2].map(|number: usize| buffers[number].address());
             let workspace = if device.description.compute_capability.0 >= 9 { 32 << 20 } else { 8 << 20 };
             // SAFETY: three buffers of this device, each as large as the matrices are; they live as long as this closure, and
             // their memory is used again only by work that is submitted, and so runs, after this.
-            let submitted = unsafe { device.blas.run(&product, addresses, &device.gpu, &device.pool, workspace) };
+            let submitted = unsafe { device.blas.run(&product, [a, b, out, 0], &device.gpu, &device.pool, workspace) };
             submitted.map_err(|failure| match failure {
                 Failure::Unsupported => device_error(&device.label, "matmul", "cuBLASLt does not do this product"),
                 Failure::Failed(reason) => device_error(&device.label, "matmul", reason),

@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 use tensor_core::codegen::{Params, Plan, Slot, Tensor};
-
 use tensor_core::{
     Backend, DType, Error, ErrorKind, Layout, Program, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
 };

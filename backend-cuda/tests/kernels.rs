@@ -197,7 +197,7 @@ const SAMPLES: [usize; 2] = [3, 25];
 
 /// How many bytes a thread may move from registers to memory and back: what a call of a function that is not inlined, such as
 /// the slow path of a division, saves and restores where many values are held.
-const SPILLED: u64 = 32;
+const SPILLED: u64 = 64;
 
 /// A kernel, with what the compiler said about it, that has more values than it has registers for.
 fn spills(log: &str, group: &[(String, String)]) -> Vec<String> {
