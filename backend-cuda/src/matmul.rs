@@ -40,7 +40,7 @@ impl Cuda {
         calls.product.bias = bias.is_some();
         let bias = bias.map_or(0, |bias| start(bias.buffer, bias.layout));
         // Kernels may read it 16 bytes at once.
-        if bias % 16 != 0 {
+        if !bias.is_multiple_of(16) {
             return Ok(false);
         }
         let starts = [start(a.buffer, a.layout), start(b.buffer, b.layout), start(out.buffer, out.layout)];
@@ -77,7 +77,7 @@ impl Cuda {
 }
 
 /// The extra, if the epilogue does nothing but add it, and it is a number for each column that lies densely: cuBLASLt adds that
-/// before it rounds. (Its ReLU is not said to keep NaN, and its GELU is the approximation by tanh, so these are ours.)
+/// before it rounds. (Its `ReLU` is not said to keep NaN, and its GELU is the approximation by tanh, so these are ours.)
 pub(crate) fn bias<'a, 'v>(
     spec: &MatmulSpec<'_>,
     extras: &'a [View<'v, Cuda>],

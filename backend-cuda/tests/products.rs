@@ -68,7 +68,6 @@ fn threads_with_biases_of_their_own_share_a_plan() -> Result<()> {
     let device = Cuda::open(0)?;
     std::thread::scope(|scope| {
         for thread in 0..4 {
-            let device = device.clone();
             scope.spawn(move || {
                 let (a, b) = (numbers(&device, &[6, 4], 3), numbers(&device, &[4, 8], 5));
                 let bias = Array::from_slice(&device, &[thread as f32; 8], [8]).unwrap();

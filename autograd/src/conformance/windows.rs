@@ -101,30 +101,30 @@ pub(super) fn pools<B: Device>() {
     checks.one("adaptive_max_pool", &x, |x| x.adaptive_max_pool(&[3, 4]));
     checks.done();
     // The first of several largest elements has the slope, in row-major order, also along the outer axis.
-    let ties = Tensor::<B>::from_slice(&[3.0_f32, 3.0, 1.0, 3.0, 3.0, 2.0], &[1, 2, 3]).requires_grad_();
+    let ties = Tensor::<B>::from_slice(&[3.0_f32, 3.0, 1.0, 3.0, 3.0, 2.0], [1, 2, 3]).requires_grad_();
     let y = ties.max_pool2d(PoolOptions::new(2).stride(1));
-    y.backward_with(&Tensor::from_slice(&[1.0_f32, 10.0], &[1, 1, 2]));
+    y.backward_with(&Tensor::from_slice(&[1.0_f32, 10.0], [1, 1, 2]));
     assert_eq!(super::gradient(&ties), [1.0, 10.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
 /// Where a window has nothing but the lowest value, its first element within the input is chosen, never the padding.
 pub(super) fn pools_of_lowest_values<B: Device>() {
-    let x = Tensor::<B>::from_slice(&[f32::NEG_INFINITY; 6], &[1, 2, 3]).requires_grad_();
+    let x = Tensor::<B>::from_slice(&[f32::NEG_INFINITY; 6], [1, 2, 3]).requires_grad_();
     let (y, at) = x.max_pool_with_indices(2, PoolOptions::new(2).stride(1).padding(1));
     assert_eq!(at.to_vec::<i64>(), [0, 0, 1, 2, 0, 0, 1, 2, 3, 3, 4, 5]);
     y.sum().backward();
     assert_eq!(super::gradient(&x), [4.0, 2.0, 2.0, 2.0, 1.0, 1.0]);
-    let bytes = Tensor::<B>::from_slice(&[0_u8, 0, 0, 7], &[1, 4]);
+    let bytes = Tensor::<B>::from_slice(&[0_u8, 0, 0, 7], [1, 4]);
     let (y, at) = bytes.max_pool_with_indices(1, PoolOptions::new(3).stride(2).padding(1));
     assert_eq!((y.to_vec::<u8>(), at.to_vec::<i64>()), (vec![0, 7], vec![0, 3]));
-    let nan = Tensor::<B>::from_slice(&[1.0_f32, f32::NAN, 2.0, f32::NAN], &[1, 4]);
+    let nan = Tensor::<B>::from_slice(&[1.0_f32, f32::NAN, 2.0, f32::NAN], [1, 4]);
     let (y, at) = nan.max_pool_with_indices(1, 4);
     assert!(y.to_vec::<f32>()[0].is_nan());
     assert_eq!(at.to_vec::<i64>(), [1]);
     // Longer than one program takes, and more elements than a byte counts.
     let long: Vec<f32> = (0..600).map(|i| ((i * 37) % 601) as f32).collect();
     let largest = (0..600).max_by_key(|&i| (i * 37) % 601).map(|i| vec![i as i64]);
-    let (_, at) = Tensor::<B>::from_slice(&long, &[1, 600]).max_pool_with_indices(1, 600);
+    let (_, at) = Tensor::<B>::from_slice(&long, [1, 600]).max_pool_with_indices(1, 600);
     assert_eq!(Some(at.to_vec::<i64>()), largest);
 }
 
@@ -133,8 +133,8 @@ pub(super) fn windows_and_sums<B: Device>() {
     checks.one("im2col", &spread(&[2, 2, 4, 5], 3), |x| x.im2col(PoolOptions::new([2, 3]).stride([1, 2]).padding(1)));
     checks.one("im2col with holes", &spread(&[1, 1, 5, 5], 3), |x| x.im2col(PoolOptions::new(2).stride(1).dilation(3)));
     checks.done();
-    let x = Tensor::<B>::from_slice(&[1.0_f32, 2.0, 3.0, 4.0], &[4]).requires_grad_();
-    x.unfold(0, 3, 1).backward_with(&Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 10.0, 20.0, 30.0], &[2, 3]));
+    let x = Tensor::<B>::from_slice(&[1.0_f32, 2.0, 3.0, 4.0], [4]).requires_grad_();
+    x.unfold(0, 3, 1).backward_with(&Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 10.0, 20.0, 30.0], [2, 3]));
     assert_eq!(super::gradient(&x), [1.0, 12.0, 23.0, 30.0]);
     let scalar = Tensor::<B>::scalar(2.0).requires_grad_();
     scalar.unfold(0, 1, 1).sum().backward();

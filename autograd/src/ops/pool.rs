@@ -502,7 +502,8 @@ impl<B: Backend> Tensor<B> {
     ) -> Result<(Self, Option<Self>)> {
         let pool = Pool::new(self, rank, options, op)?;
         let padded = pool.padded(self, lowest(self.dtype()));
-        if !with_indices && !(self.requires_grad() && crate::is_grad_enabled()) {
+        let recorded = self.requires_grad() && crate::is_grad_enabled();
+        if !with_indices && !recorded {
             return Ok((Self::from_array(padded.array().window_max(&pool.windows)?.0), None));
         }
         let (largest, which) = padded.array().window_max(&pool.windows)?;

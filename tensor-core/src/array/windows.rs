@@ -137,8 +137,8 @@ impl<B: Backend> Array<B> {
         program.output(total);
         for part in crate::reference::positions(&parts) {
             let (mut from, mut to) = (self.layout.clone(), place.clone());
-            for axis in 0..rank {
-                let start = part[axis] * step(axis);
+            for (axis, &number) in part.iter().enumerate() {
+                let start = number * step(axis);
                 let length = step(axis).min(windows.size[axis] - start);
                 let at = (lead + rank + axis) as isize;
                 from = from.narrow(at, start, length)?;
