@@ -25,6 +25,8 @@ const ROWS: usize = 256;
 const FEW_ROWS: usize = 384;
 /// Factors of a and b together up to which a is read where it is: packing would take longer than it saves.
 const SMALL: usize = 1 << 15;
+/// Factors of an a with dense rows up to which it is read where it is: the second-level cache holds it as it lies.
+const A_NEAR: usize = 1 << 17;
 /// Vectors in a row of a tile.
 const ACROSS: usize = 2;
 /// Slivers of b that are packed together.
@@ -34,10 +36,10 @@ const GROUP: usize = 8;
 ///
 /// # Safety
 /// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; none of the sizes is 0.
-pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<'_, F>, threads: usize) -> Option<()> {
+pub(super) unsafe fn product<F: Factor>(level: Level, work: &Product<'_, F>, threads: usize) -> Option<()> {
     let [rows, lanes] = level.run(Shape::<F>(PhantomData));
     let width = ACROSS * lanes;
-    let plan = Plan::new(&work, rows, width, threads);
+    let plan = Plan::new(work, rows, width, threads);
     let mut packed = Packed::<F>::new(plan.packed)?;
     let to = packed.target();
     let (lines, sliver) = if plan.by_columns { (work.a.rows(), rows) } else { (work.b.columns(), width) };
@@ -48,7 +50,7 @@ pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<'_, F>, thre
         unsafe { lines.pack_slivers(range, 0..work.k, first, sliver, sliver * work.k) };
     };
     plan.each(pack, |rows, columns| {
-        let part = Part { work: &work, plan: &plan, packed: Source::from_ptr(to.at(0).cast_const()), rows, columns };
+        let part = Part { work, plan: &plan, packed: Source::from_ptr(to.at(0).cast_const()), rows, columns };
         if level.run(&part).is_none() {
             failed.store(true, Ordering::Relaxed);
         }
@@ -85,7 +87,7 @@ impl Plan {
         let b_in_rows = work.b.in_place() && work.b.columns.step == 1;
         // An a that meets one sliver of b only is read once, however it lies.
         let a_once = work.a.in_place() && n <= width;
-        let a_near = work.a.in_place() && work.a.columns.step == 1 && m * k <= 1 << 17;
+        let a_near = work.a.in_place() && work.a.columns.step == 1 && m * k <= A_NEAR;
         let direct = [by_columns && (small || a_once || a_near), b_in_rows && (small || m <= 2 * rows)];
         let packed = match (by_columns, direct) {
             (true, [true, _]) | (false, [_, true]) => 0,

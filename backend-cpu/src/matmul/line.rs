@@ -27,8 +27,8 @@ pub(super) fn applies<F>(work: &Product<'_, F>) -> bool {
 /// # Safety
 /// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; none of the sizes is 0, and m or
 /// n is 1.
-pub(super) unsafe fn product<F: Factor>(level: Level, work: Product<'_, F>, threads: usize) -> Option<()> {
-    let Product { a, b, out, m, n, k, .. } = work;
+pub(super) unsafe fn product<F: Factor>(level: Level, work: &Product<'_, F>, threads: usize) -> Option<()> {
+    let Product { a, b, out, m, n, k, .. } = *work;
     let (lines, line, count) = if n == 1 { (a.rows(), b.columns(), m) } else { (b.columns(), a.rows(), n) };
     let mut packed = Packed::<F>::new(k)?;
     // SAFETY: the line's `k` elements, and room for as many factors.

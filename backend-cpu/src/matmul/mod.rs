@@ -220,13 +220,13 @@ impl Ahead {
 ///
 /// # Safety
 /// `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; m and n are not 0.
-unsafe fn product<F: Factor>(level: Level, work: Product<'_, F>, threads: usize) -> Option<()> {
+unsafe fn product<F: Factor>(level: Level, work: &Product<'_, F>, threads: usize) -> Option<()> {
     // SAFETY: the caller's promise.
     unsafe {
         if work.k == 0 {
             std::slice::from_raw_parts_mut(work.out.at(0), work.m * work.n).fill(F::default());
             Some(())
-        } else if line::applies(&work) {
+        } else if line::applies(work) {
             line::product(level, work, threads)
         } else {
             blocked::product(level, work, threads)
@@ -316,12 +316,12 @@ fn products<T: Operand>(
         if T::IS_FACTOR {
             // SAFETY: `a` and `b` are matrices of their views and `out` one of the contiguous result, which nobody else
             // writes; its elements are factors.
-            return unsafe { product(level, work, threads) };
+            return unsafe { product(level, &work, threads) };
         }
         let mut sums = Buffer::new(m * n * size_of::<T::Factor>())?;
         work.out = Target::from_ptr(sums.as_mut_ptr().cast());
         // SAFETY: as above, but into a buffer of as many factors.
-        unsafe { product(level, work, threads)? };
+        unsafe { product(level, &work, threads)? };
         let out = Target::from_ptr(out.at(at_out));
         let grain = if threads > 1 { crate::parallel::GRAIN } else { m * n };
         for_each_range(m * n, grain, |range| {
