@@ -126,6 +126,8 @@ pub(super) fn freed_graphs<B: Device>() {
     let shared = x.exp();
     shared.sum().backward();
     refused_with("backward: expected a graph that no backward pass has used", || (&shared * 2).sum().backward());
+    // A gradient with a graph holds its leaf, which holds the gradient.
+    x.zero_grad();
 }
 
 pub(super) fn gradients_given_back<B: Device>() {
