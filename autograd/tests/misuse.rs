@@ -250,6 +250,7 @@ fn windows_and_contractions() {
     says!(a.tensordot(a, [&[0], &[1]]), "tensordot: expected sizes that are equal along the axes [0] and [1], got shapes [2, 3] and [2, 3]");
     says!(a.tensordot(a, [&[0], &[]]), "tensordot: expected as many axes of one as of the other, got [0] and []");
     says!(a.tensordot(a, [&[2], &[0]]), "tensordot: expected an axis from -2 to 1, got 2");
+    says!(Tensor::scalar(1.0).tensordot(a, [&[0], &[0]]), "tensordot: expected a tensor with at least one axis, got a 0-d tensor");
     says!(Tensor::einsum("ij,jk->ik", &[a]), "einsum: expected as many terms as tensors, with commas between, got `ij,jk->ik` for 1 tensors");
     says!(Tensor::einsum("ijk->k", &[a]), "einsum: expected `ijk` for a tensor of at least 3 axes, got [2, 3]");
     says!(Tensor::einsum("i->i", &[a]), "einsum: expected letters for 2 axes, got `i`");

@@ -52,12 +52,16 @@ impl<B: Backend> Tensor<B> {
         if own.len() != others.len() {
             return Err(Error::value(op, "as many axes of one as of the other", format!("{own:?} and {others:?}")));
         }
-        self.checked_shape().axes(own, op)?;
-        other.checked_shape().axes(others, op)?;
-        let named = |tensor: &Self, axes: &[isize]| -> Vec<usize> {
-            axes.iter().map(|&axis| axis.rem_euclid(tensor.rank() as isize) as usize).collect()
+        // In the order they are given, which pairs them; `axes` also refuses those that are named twice.
+        let named = |tensor: &Self, axes: &[isize]| -> Result<Vec<usize>> {
+            let shape = tensor.checked_shape();
+            if shape.rank() == 0 && !axes.is_empty() {
+                return Err(Error::index(op, "a tensor with at least one axis", "a 0-d tensor"));
+            }
+            shape.axes(axes, op)?;
+            axes.iter().map(|&axis| shape.axis(axis, op)).collect()
         };
-        let (own, others) = (named(self, own), named(other, others));
+        let (own, others) = (named(self, own)?, named(other, others)?);
         if own.iter().zip(&others).any(|(&a, &b)| self.size(a as isize) != other.size(b as isize)) {
             let expected = format!("sizes that are equal along the axes {own:?} and {others:?}");
             return Err(Error::shape(op, expected, format!("shapes {:?} and {:?}", self.shape(), other.shape())));
