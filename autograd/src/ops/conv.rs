@@ -419,6 +419,6 @@ impl<B: Backend> Tensor<B> {
 
     #[track_caller]
     pub(crate) fn folded(&self, windows: &Windows, lengths: &[usize]) -> Self {
-        ok(apply1(Primitive::Fold(Box::new((windows.clone(), lengths.into()))), self))
+        self.with_windows(Primitive::Fold(Box::new((windows.clone(), lengths.into()))))
     }
 }

@@ -502,11 +502,11 @@ impl<B: Backend> Tensor<B> {
     ) -> Result<(Self, Option<Self>)> {
         let pool = Pool::new(self, rank, options, op)?;
         let padded = pool.padded(self, lowest(self.dtype()));
+        let (largest, which) = padded.array().window_max(&pool.windows)?;
         let recorded = self.requires_grad() && crate::is_grad_enabled();
         if !with_indices && !recorded {
-            return Ok((Self::from_array(padded.array().window_max(&pool.windows)?.0), None));
+            return Ok((Self::from_array(largest), None));
         }
-        let (largest, which) = padded.array().window_max(&pool.windows)?;
         let which = pool.within(&Self::from_array(which));
         let lengths = padded.shape();
         let call = (pool.windows.clone(), lengths[lengths.len() - rank..].into(), which.array());

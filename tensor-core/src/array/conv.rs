@@ -5,7 +5,7 @@
 
 use super::{Array, Windows};
 use crate::shape::Dims;
-use crate::{Backend, DType, Error, Layout, MatmulSpec, Result, Scalar, Shape};
+use crate::{Backend, DType, Error, Layout, MatmulSpec, Result, Shape};
 use smallvec::smallvec;
 
 /// How a convolution lies over its input's last axes.
@@ -52,12 +52,7 @@ impl<B: Backend> Array<B> {
         // [batch, groups, channels, counts…, sizes…] with the sizes before the counts.
         let mut order: Dims<isize> = smallvec![0, 1, 2];
         order.extend((3 + rank..3 + 2 * rank).chain(3..3 + rank).map(|axis| axis as isize));
-        let kernel = weight.split_axis(0, groups)?.unsqueeze(0)?;
-        let mut dims = Dims::from_slice(kernel.dims());
-        dims[0] = batch;
-        let kernel = kernel.expand(&Shape::new(&dims)?)?;
-        let spec = MatmulSpec { batch: 2, rows: 1, inner: 1 + rank, columns: rank, epilogue: None };
-        let product = kernel.contract(&windows.permute(&order)?, &spec, &[]).map_err(|error| error.named("conv"))?;
+        let product = weight.split_axis(0, groups)?.weigh(&windows.permute(&order)?, "conv")?;
         let mut shape: Dims<usize> = smallvec![batch, outputs];
         shape.extend_from_slice(&counts);
         product.reshape(&Shape::new(&shape)?)
@@ -99,10 +94,8 @@ impl<B: Backend> Array<B> {
     /// As for [`conv`](Self::conv), of which this is no result's shape.
     pub fn conv_input(&self, weight: &Self, lengths: &[usize], conv: &Conv) -> Result<Self> {
         self.same_device(weight, "conv_input")?;
-        let [batch, channels] = [0, 1].map(|axis| match axis {
-            0 => self.dims().first().copied().unwrap_or(0),
-            _ => weight.dims().get(1).copied().unwrap_or(0).saturating_mul(conv.groups),
-        });
+        let batch = self.dims().first().copied().unwrap_or(0);
+        let channels = weight.dims().get(1).copied().unwrap_or(0).saturating_mul(conv.groups);
         let mut input: Dims<usize> = smallvec![batch, channels];
         input.extend_from_slice(lengths);
         let counts = expect_conv(conv, &input, weight.dims(), self.dtype, weight.dtype, "conv_input")?;
@@ -120,7 +113,7 @@ impl<B: Backend> Array<B> {
         }
         let shape = Shape::new(&input).map_err(|error| error.named("conv_input"))?;
         if shape.numel() == 0 || self.numel() == 0 || weight.numel() == 0 {
-            return Ok(Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype));
+            return Ok(Self::full(&self.backend, 0, &shape, self.dtype));
         }
         // Elements of the input that lie alike between two strides see every stride-th of the counts, through some elements
         // of the kernel: a convolution with stride 1 for each such phase.
@@ -163,15 +156,12 @@ impl<B: Backend> Array<B> {
             let part = part.reshape(place.shape())?;
             part.copy_into(result.buffer_mut(), &place)?;
         }
-        Ok(result.unwrap_or_else(|| {
-            Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype)
-        }))
+        Ok(result.unwrap_or_else(|| Self::full(&self.backend, 0, &shape, self.dtype)))
     }
 
     /// One phase of [`conv_input`](Self::conv_input): this is the gradient `[batch, groups, outputs, …]` over `spans`, the
     /// kernel is `[groups, channels, outputs, sizes…]`; gives `[batch, groups, channels, …]`.
     fn phase(&self, kernel: &Self, phases: &[&Phase], spans: &[[isize; 2]]) -> Result<Self> {
-        let rank = phases.len();
         let steps = self.layout.strides();
         let mut taken = kernel.clone();
         let (mut offset, mut dims, mut strides) =
@@ -187,12 +177,18 @@ impl<B: Backend> Array<B> {
             strides.push(steps[3 + axis]);
         }
         let windows = self.with_layout(Layout::from_parts(Shape::new(&dims)?, strides, offset as usize));
-        let taken = taken.unsqueeze(0)?;
-        let mut dims = Dims::from_slice(taken.dims());
-        dims[0] = self.dims()[0];
-        let taken = taken.expand(&Shape::new(&dims)?)?;
+        taken.weigh(&windows, "conv_input")
+    }
+
+    /// What this kernel `[groups, rows, inner, sizes…]` makes of each of the windows `[batch, groups, inner, sizes…, counts…]`:
+    /// `[batch, groups, rows, counts…]`.
+    fn weigh(&self, windows: &Self, op: &'static str) -> Result<Self> {
+        let rank = self.rank() - 3;
+        let mut dims = Dims::from_slice(self.dims());
+        dims.insert(0, windows.dims()[0]);
+        let kernel = self.expand(&Shape::new(&dims)?)?;
         let spec = MatmulSpec { batch: 2, rows: 1, inner: 1 + rank, columns: rank, epilogue: None };
-        taken.contract(&windows, &spec, &[]).map_err(|error| error.named("conv_input"))
+        kernel.contract(windows, &spec, &[]).map_err(|error| error.named(op))
     }
 
     /// The windows of a convolution's input: `[batch, groups, channels/groups, counts…, sizes…]`.

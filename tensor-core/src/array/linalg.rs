@@ -3,7 +3,7 @@
 use super::{Array, Held, fusion_enabled, lazy};
 use crate::backend::{View, ViewMut};
 use crate::shape::Dims;
-use crate::{Backend, DType, Error, Layout, MatmulSpec, Program, Result, Scalar, Shape};
+use crate::{Backend, DType, Error, Layout, MatmulSpec, Program, Result, Shape};
 use smallvec::SmallVec;
 
 impl<B: Backend> Array<B> {
@@ -82,7 +82,7 @@ impl<B: Backend> Array<B> {
     /// The products of matrices of the same leading axes, of shape `shape`.
     fn product(&self, other: &Self, shape: Shape) -> Result<Self> {
         if shape.numel() == 0 || self.numel() == 0 {
-            return Ok(Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype));
+            return Ok(Self::full(&self.backend, 0, &shape, self.dtype));
         }
         let spec = MatmulSpec::batched(shape.rank());
         self.run_product(other, &spec, &[], shape)
@@ -145,7 +145,7 @@ impl<B: Backend> Array<B> {
             return Ok(Self::empty_of(self.backend.clone(), shape, self.dtype));
         }
         if self.numel() == 0 {
-            let zeros = Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype);
+            let zeros = Self::full(&self.backend, 0, &shape, self.dtype);
             let Some(program) = spec.epilogue else { return Ok(zeros) };
             let mut inputs: SmallVec<[&Self; 4]> = SmallVec::new();
             inputs.push(&zeros);

@@ -124,7 +124,7 @@ impl<B: Backend> Array<B> {
         dims.extend_from_slice(lengths);
         let shape = Shape::new(&dims).map_err(|error| error.named("fold"))?;
         if shape.numel() == 0 || self.numel() == 0 {
-            return Ok(Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype));
+            return Ok(Self::full(&self.backend, 0, &shape, self.dtype));
         }
         let mut sum = Self::zeros_in_memory(&self.backend, shape, self.dtype)?;
         let place = sum.windows(windows)?.layout;
@@ -165,8 +165,7 @@ impl<B: Backend> Array<B> {
     pub(super) fn zeros_in_memory(backend: &B, shape: Shape, dtype: DType) -> Result<Self> {
         let mut buffer = backend.alloc(shape.numel() * dtype.size())?;
         let layout = Layout::contiguous(shape.clone());
-        Self::constant_of(backend.clone(), Scalar::Int(0).cast(dtype), shape.clone(), dtype)
-            .copy_into(&mut buffer, &layout)?;
+        Self::full(backend, 0, &shape, dtype).copy_into(&mut buffer, &layout)?;
         Self::from_buffer(backend.clone(), buffer, shape, dtype)
     }
 
@@ -191,7 +190,7 @@ impl<B: Backend> Array<B> {
         }
         let shape = Shape::new(&dims)?;
         if inner.numel() == 0 {
-            return Ok(Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype));
+            return Ok(Self::full(&self.backend, 0, &shape, self.dtype));
         }
         let mut result = Self::zeros_in_memory(&self.backend, shape, self.dtype)?;
         let mut place = result.layout.clone();
@@ -279,8 +278,7 @@ impl<B: Backend> Array<B> {
     pub fn window_pick(&self, windows: &Windows, which: &Self) -> Result<Self> {
         let taps = self.taps(windows)?;
         expect_which(which, taps[0].shape(), "window_pick")?;
-        let mut picked =
-            Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), which.shape().clone(), self.dtype);
+        let mut picked = Self::full(&self.backend, 0, which.shape(), self.dtype);
         for (number, tap) in taps.into_iter().enumerate() {
             let here = Self::compare(CompareOp::Eq, which, Scalar::from(number))?;
             picked = Self::ternary(TernaryOp::Where, &here, &self.with_layout(tap), &picked)?;
@@ -307,7 +305,7 @@ impl<B: Backend> Array<B> {
         dims.extend_from_slice(lengths);
         let shape = Shape::new(&dims).map_err(|error| error.named("window_place"))?;
         if self.numel() == 0 {
-            return Ok(Self::constant_of(self.backend.clone(), Scalar::Int(0).cast(self.dtype), shape, self.dtype));
+            return Ok(Self::full(&self.backend, 0, &shape, self.dtype));
         }
         let mut sum = Self::zeros_in_memory(&self.backend, shape, self.dtype)?;
         let places = sum.taps(windows)?;
