@@ -56,14 +56,29 @@ impl Bench {
     }
 }
 
+fn f(x: &Tensor) -> Tensor {
+    x.powi(3) + 3 * x.powi(2) - 5 * x + 4
+}
+
 fn main() {
     let bench = Bench { filters: std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect() };
     println!("| ns | shortest | median |");
     println!("|-|-|-|");
+    let (x, y) = (tensor!(-2.0), tensor!(3.0));
+    bench.tensor("scalar add", || black_box(&x) + black_box(&y));
+    bench.tensor("scalar f", || f(black_box(&x)));
+    let x = x.requires_grad_();
+    bench.case("scalar f, forward + backward", || {
+        x.zero_grad();
+        f(black_box(&x)).backward();
+    });
     for size in [16, 1000] {
         let (x, y) = (tensor(1, &[size], 1.0), tensor(2, &[size], 1.0));
         bench.tensor(&format!("add of {size}"), || black_box(&x) + black_box(&y));
     }
+    let x = tensor(1, &[1000], 1.0);
+    bench.tensor("1000 · 2", || black_box(&x) * 2);
+    bench.tensor("square root of 1000", || black_box(&x).sqrt());
     let (x, row, weight) = (tensor(1, &[32, 16], 1.0), tensor(2, &[16], 1.0), tensor(3, &[16, 16], 1.0));
     bench.tensor("32×16 + row of 16", || black_box(&x) + black_box(&row));
     bench.tensor("sum of columns 32×16", || black_box(&x).sum_dims(&[0], false));

@@ -234,25 +234,31 @@ fn view_mut<'a, M: Member>(view: ViewMut<'a, Device>) -> ViewMut<'a, M> {
     ViewMut { buffer: M::buffer_mut(view.buffer), layout: view.layout, dtype: view.dtype }
 }
 
-fn pointwise<M: Member>(
+fn pointwise<'a, M: Member>(
     backend: &M,
     program: &Program,
     shape: &Shape,
-    inputs: &[Input<'_, Device>],
+    inputs: &[Input<'a, Device>],
     outputs: &mut [ViewMut<'_, Device>],
 ) -> Result<()> {
-    let inputs: smallvec::SmallVec<[Input<'_, M>; 8]> = inputs
-        .iter()
-        .map(|input| match input {
-            Input::View(of) => Input::View(view(of)),
-            Input::Output(number) => Input::Output(*number),
-        })
-        .collect();
-    let mut outputs: smallvec::SmallVec<[ViewMut<'_, M>; 2]> = outputs
-        .iter_mut()
-        .map(|out| ViewMut { buffer: M::buffer_mut(out.buffer), layout: out.layout, dtype: out.dtype })
-        .collect();
-    backend.pointwise(program, shape, &inputs, &mut outputs)
+    let of = |input: &Input<'a, Device>| match input {
+        Input::View(of) => Input::View(view::<M>(of)),
+        Input::Output(number) => Input::Output(*number),
+    };
+    // What nearly every operation has takes no list: on small tensors that would show.
+    match (inputs, &mut *outputs) {
+        ([a], [out]) => backend.pointwise(program, shape, &[of(a)], &mut [reborrow(out)]),
+        ([a, b], [out]) => backend.pointwise(program, shape, &[of(a), of(b)], &mut [reborrow(out)]),
+        (inputs, outputs) => {
+            let inputs: smallvec::SmallVec<[Input<'_, M>; 8]> = inputs.iter().map(of).collect();
+            let mut outputs: smallvec::SmallVec<[ViewMut<'_, M>; 2]> = outputs.iter_mut().map(reborrow).collect();
+            backend.pointwise(program, shape, &inputs, &mut outputs)
+        }
+    }
+}
+
+fn reborrow<'a, M: Member>(out: &'a mut ViewMut<'_, Device>) -> ViewMut<'a, M> {
+    ViewMut { buffer: M::buffer_mut(out.buffer), layout: out.layout, dtype: out.dtype }
 }
 
 fn alloc<M: Member>(backend: &M, bytes: usize) -> Result<DeviceBuffer> {

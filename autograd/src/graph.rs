@@ -169,8 +169,12 @@ impl<B: Backend> Drop for Node<B> {
     fn drop(&mut self) {
         let mut waiting: Vec<Arc<Self>> = Vec::new();
         detach(&mut self.inputs, &mut self.primitive, &mut waiting);
-        while let Some(node) = waiting.pop() {
-            if let Some(mut node) = Arc::into_inner(node) {
+        while let Some(mut node) = waiting.pop() {
+            if let Some(node) = Arc::get_mut(&mut node) {
+                // Without edges it has nothing left to recurse into. Where it is moved to does not matter, so it is not moved.
+                detach(&mut node.inputs, &mut node.primitive, &mut waiting);
+            } else if let Some(mut node) = Arc::into_inner(node) {
+                // Another thread let go of it in between.
                 detach(&mut node.inputs, &mut node.primitive, &mut waiting);
             }
         }

@@ -316,6 +316,11 @@ pub(crate) fn apply<B: Backend>(primitive: Primitive<B>, operands: &[Operand<'_,
 
 /// [`apply`] to one tensor.
 pub(crate) fn apply1<B: Backend>(primitive: Primitive<B>, a: &Tensor<B>) -> Result<Tensor<B>> {
+    if let Primitive::Unary(op) = primitive
+        && !a.is_recording()
+    {
+        return Ok(Tensor::from_array(a.with_array(|array| array.unary(op))?));
+    }
     let value = [Value::Array(a.array())];
     let result = primitive.forward(&value)?;
     Ok(record(primitive, &[Operand::Ref(a)], &value, result))
@@ -329,9 +334,20 @@ pub(crate) fn apply_binary<B: Backend>(op: BinaryOp, a: &Operand<'_, B>, b: &Ope
         }
         return Ok(record_numbers(op, a, b, numbers, result));
     }
+    let may_record = (a.requires_grad() || b.requires_grad()) && is_grad_enabled();
+    if !may_record
+        && let Some(result) = match (a.tensor(), b.tensor()) {
+            (Some(x), Some(y)) => x.with_arrays(y, |x, y| Array::binary(op, x, y)),
+            (Some(x), None) => b.scalar().map(|y| x.with_array(|x| Array::binary(op, x, y))),
+            (None, Some(y)) => a.scalar().map(|x| y.with_array(|y| Array::binary(op, x, y))),
+            (None, None) => None,
+        }
+    {
+        return Ok(Tensor::from_array(result?));
+    }
     let (x, y) = (a.value(), b.value());
     let result = Array::binary(op, x.as_core(), y.as_core())?;
-    if !is_recorded(&result, a.requires_grad() || b.requires_grad()) {
+    if !is_recorded(&result, may_record) {
         return Ok(Tensor::from_array(result));
     }
     Ok(record(Primitive::Binary(op), &[a.by_ref(), b.by_ref()], &[x, y], result))

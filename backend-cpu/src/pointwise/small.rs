@@ -44,6 +44,9 @@ pub(super) fn run(
             return Ok(false);
         }
     }
+    if single(level, program, len, inputs, outputs) {
+        return Ok(true);
+    }
     let mut in_place = false;
     for input in inputs {
         match input {
@@ -110,6 +113,55 @@ pub(super) fn run(
         }
     }
     Ok(true)
+}
+
+/// Runs a program that is one operation of one or two dense inputs into its only output, which is dense; says whether it did.
+/// There are more of these than of all others.
+#[inline]
+fn single(
+    level: Level,
+    program: &Program,
+    len: usize,
+    inputs: &[Input<'_, Cpu>],
+    outputs: &mut [ViewMut<'_, Cpu>],
+) -> bool {
+    let insts = program.insts();
+    let ([out], Some(last)) = (outputs, insts.last()) else { return false };
+    if insts.len() != inputs.len() + 1 || program.outputs()[0].index() != inputs.len() {
+        return false;
+    }
+    let kernel = match (last.op, inputs) {
+        (Op::Unary(op, Reg(0)), [_]) => lookup::unary_kernel(op, insts[0].dtype),
+        (Op::Binary(op, Reg(0), Reg(1)), [_, _]) => lookup::binary_kernel(op, insts[0].dtype),
+        _ => return false,
+    };
+    let mut src = [std::ptr::null(); OPERANDS];
+    for (number, (input, at)) in inputs.iter().zip(&mut src).enumerate() {
+        match input {
+            Input::View(view)
+                if view.layout.is_contiguous()
+                    && insts[number].op == Op::Input(number as u8)
+                    && lookup::load_kernel(view.dtype).is_none() =>
+            {
+                *at = view.buffer.as_ptr().wrapping_add(view.layout.offset() * view.dtype.size());
+            }
+            _ => return false,
+        }
+    }
+    if !lookup::stored_as_is(out.dtype) {
+        return false;
+    }
+    if inputs.len() == 1 {
+        src[1] = src[0];
+    }
+    // Operands that a kernel does not have repeat the last.
+    (src[2], src[3]) = (src[1], src[1]);
+    let dst = out.buffer.as_mut_ptr().wrapping_add(out.layout.offset() * out.dtype.size());
+    let call = Call { dst, src, step: [1; OPERANDS], len, streamed: 0 };
+    // SAFETY: the kernel was looked up for the inputs' dtype, whose values lie in memory as it reads them; each input has
+    // `len` elements in a row, and so has the output, which no input is: an input that is an output is no view.
+    unsafe { kernel(level, &call) }
+    true
 }
 
 /// How an input's elements lie.

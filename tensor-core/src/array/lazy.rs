@@ -199,25 +199,87 @@ fn compute<B: Backend>(
     shape: &Shape,
     operands: &[Cow<'_, Array<B>>],
 ) -> Result<(B::Buffer, Layout)> {
-    let mut held: SmallVec<[Held<'_, B>; 3]> = SmallVec::new();
-    for operand in operands {
-        held.push(operand.held()?);
-    }
-    let mut inputs: SmallVec<[Input<'_, B>; 3]> = SmallVec::new();
-    let mut plain = None;
-    for held in &held {
-        inputs.push(Input::View(held.view()));
-        if held.layout.is_plain() {
-            plain = Some(held.layout);
+    match operands {
+        [a] => compute_of(backend, program, shape, [a]),
+        [a, b] => compute_of(backend, program, shape, [a, b]),
+        [a, b, c] => compute_of(backend, program, shape, [a, b, c]),
+        _ => {
+            let mut held: SmallVec<[Held<'_, B>; MAX_INPUTS]> = SmallVec::new();
+            for operand in operands {
+                held.push(operand.held()?);
+            }
+            let inputs: SmallVec<[Input<'_, B>; MAX_INPUTS]> =
+                held.iter().map(|held| Input::View(held.view())).collect();
+            compute_into(backend, program, shape, &inputs)
         }
     }
+}
+
+/// [`compute`] of a few operands. What is in memory, which is nearly everything, is borrowed: on small arrays the time to
+/// gather operands would show.
+fn compute_of<B: Backend, const COUNT: usize>(
+    backend: &B,
+    program: &Program,
+    shape: &Shape,
+    operands: [&Array<B>; COUNT],
+) -> Result<(B::Buffer, Layout)> {
+    let mut made: [Option<B::Buffer>; COUNT] = std::array::from_fn(|_| None);
+    for (made, operand) in made.iter_mut().zip(operands) {
+        if !matches!(operand.storage, Storage::Buffer(_)) {
+            *made = Some(operand.held()?.buffer.into_owned());
+        }
+    }
+    let inputs: [Input<'_, B>; COUNT] = std::array::from_fn(|number| {
+        let operand = operands[number];
+        let buffer = match (&operand.storage, &made[number]) {
+            (Storage::Buffer(buffer), _) | (_, Some(buffer)) => buffer,
+            (Storage::Const(_) | Storage::Lazy(_), None) => unreachable!("what was not in memory was made above"),
+        };
+        Input::View(View { buffer, layout: &operand.layout, dtype: operand.dtype })
+    });
+    compute_into(backend, program, shape, &inputs)
+}
+
+/// [`compute`] of what is in memory.
+#[inline]
+fn compute_into<B: Backend>(
+    backend: &B,
+    program: &Program,
+    shape: &Shape,
+    inputs: &[Input<'_, B>],
+) -> Result<(B::Buffer, Layout)> {
     // A layout that an operand has already need not be made again.
+    let plain = inputs.iter().find_map(|input| match input {
+        Input::View(view) if view.layout.is_plain() => Some(view.layout),
+        Input::View(_) | Input::Output(_) => None,
+    });
     let layout = plain.cloned().unwrap_or_else(|| Layout::contiguous(shape.clone()));
     let dtype = program.dtype(program.outputs()[0]);
     let mut buffer = backend.alloc(shape.numel() * dtype.size())?;
     let output = ViewMut { buffer: &mut buffer, layout: &layout, dtype };
-    backend.pointwise(program, shape, &inputs, &mut [output])?;
+    backend.pointwise(program, shape, inputs, &mut [output])?;
     Ok((buffer, layout))
+}
+
+/// Runs a program of one output over arrays of one shape at once, if that is what would be done with them: they are small, in
+/// memory, and nothing has to be decided.
+#[inline]
+pub(super) fn run_small<B: Backend, const COUNT: usize>(
+    program: &Program,
+    operands: [&Array<B>; COUNT],
+) -> Option<Result<Array<B>>> {
+    let first = operands[0];
+    let fits = |array: &Array<B>| {
+        !matches!(array.storage, Storage::Const(_)) && array.shape() == first.shape() && array.backend == first.backend
+    };
+    if !operands.iter().all(|array| fits(array)) || first.numel() > first.backend.eager_below() {
+        return None;
+    }
+    let dtype = program.dtype(program.outputs()[0]);
+    Some(
+        compute_of(&first.backend, program, first.shape(), operands)
+            .and_then(|(buffer, layout)| Array::from_dense(first.backend.clone(), buffer, layout, dtype)),
+    )
 }
 
 /// Lets a product wait for what is computed of it. The operands are in memory from here on: a chain of products that all wait

@@ -9,6 +9,7 @@
 //! | `mod.rs` | the type, data in and out |
 //! | `lazy.rs` | pending expressions: how they are fused, when they run |
 //! | `pointwise.rs` | the op tables as methods: promotion, broadcasting, special cases |
+//! | `single.rs` | programs of one operation, made once |
 //! | `create.rs` | constructors, random numbers among them |
 //! | `view.rs` | what only changes the layout |
 //! | `reduce.rs` | reductions, scans, sort, softmax |
@@ -26,6 +27,7 @@ mod number;
 mod overwrite;
 mod pointwise;
 mod reduce;
+mod single;
 mod view;
 mod windows;
 

@@ -1,6 +1,6 @@
 //! The op tables as methods: promotion, broadcasting, and what is decided before a program is built.
 
-use super::{Array, Operands, lazy};
+use super::{Array, Operands, lazy, single};
 use crate::op::{BinaryOp, CompareOp, TernaryOp, UnaryOp};
 use crate::program::{Program, Reg};
 use crate::reference;
@@ -215,6 +215,11 @@ impl<B: Backend> Array<B> {
             let value = rounded((row.float)(value), dtype);
             return Ok(Self::constant_of(self.backend.clone(), value, self.shape().clone(), dtype));
         }
+        if self.dtype == dtype
+            && let Some(result) = lazy::run_small(single::unary(op, dtype), [self])
+        {
+            return result;
+        }
         let operand = Operand::Array(self);
         let mut builder = Builder::new(Place::new(&[operand], row.name)?);
         let a = builder.operand(&operand, dtype)?;
@@ -277,6 +282,13 @@ impl<B: Backend> Array<B> {
             && let Some(result) = base.pow_special(exponent, dtype)?
         {
             return Ok(result);
+        }
+        if let (Operand::Array(x), Operand::Array(y)) = (a, b)
+            && x.dtype == dtype
+            && y.dtype == dtype
+            && let Some(result) = lazy::run_small(single::binary(op, dtype), [x, y])
+        {
+            return result;
         }
         let mut builder = Builder::new(Place::new(&[a, b], row.name)?);
         let run_in = wide.unwrap_or(dtype);

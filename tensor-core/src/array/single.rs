@@ -1,0 +1,48 @@
+//! Programs of one operation, each made once: small arrays are computed in less time than a program takes to make.
+
+use crate::op::{BinaryOp, UnaryOp};
+use crate::{DType, Program};
+use std::sync::OnceLock;
+
+/// At least as many as there are operations of a kind.
+const OPS: usize = 64;
+
+/// A program for each operation and dtype.
+struct Table([OnceLock<Program>; OPS * DType::ALL.len()]);
+
+impl Table {
+    const fn new() -> Self {
+        Self([const { OnceLock::new() }; OPS * DType::ALL.len()])
+    }
+
+    #[inline]
+    fn get(&'static self, op: usize, dtype: DType, make: impl FnOnce() -> Program) -> &'static Program {
+        self.0[op * DType::ALL.len() + dtype as usize].get_or_init(make)
+    }
+}
+
+/// The program of an operation of one operand of a dtype that it runs in.
+#[inline]
+pub(super) fn unary(op: UnaryOp, dtype: DType) -> &'static Program {
+    static TABLE: Table = Table::new();
+    TABLE.get(op as usize, dtype, || {
+        let mut program = Program::new();
+        let a = program.input(dtype);
+        let result = program.unary(op, a);
+        program.output(result);
+        program
+    })
+}
+
+/// The program of an operation of two operands of a dtype that it runs in.
+#[inline]
+pub(super) fn binary(op: BinaryOp, dtype: DType) -> &'static Program {
+    static TABLE: Table = Table::new();
+    TABLE.get(op as usize, dtype, || {
+        let mut program = Program::new();
+        let (a, b) = (program.input(dtype), program.input(dtype));
+        let result = program.binary(op, a, b);
+        program.output(result);
+        program
+    })
+}
