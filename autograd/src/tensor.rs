@@ -400,14 +400,13 @@ impl<B: Backend> Tensor<B> {
     /// Gives this tensor and `state` new values in one pass, by a program of both and `other`: see [`Array::overwrite`].
     pub(crate) fn overwrite(&self, program: &Program, state: &mut [Array<B>], other: &Array<B>) -> Result<()> {
         let mut value = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
-        // A stand-in that takes no memory, so that the value has one owner.
-        let stand_in = Array::full(value.backend(), 0.0, value.shape(), value.dtype());
+        // A stand-in that takes no memory, so that the value has one owner. Nobody sees it while the lock is held.
+        let stand_in = |of: &Array<B>| Array::full(of.backend(), 0.0, &Shape::scalar(), of.dtype());
         let mut targets: SmallVec<[Array<B>; 4]> = SmallVec::new();
-        targets.push(std::mem::replace(&mut *value, stand_in));
-        targets.extend(state.iter_mut().map(|array| {
-            let stand_in = Array::full(array.backend(), 0.0, array.shape(), array.dtype());
-            std::mem::replace(array, stand_in)
-        }));
+        for array in std::iter::once(&mut *value).chain(&mut *state) {
+            let stand_in = stand_in(array);
+            targets.push(std::mem::replace(array, stand_in));
+        }
         let ran = Array::overwrite(program, &mut targets, &[other]);
         let mut targets = targets.into_iter();
         for (place, new) in std::iter::once(&mut *value).chain(state).zip(&mut targets) {

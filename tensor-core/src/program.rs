@@ -106,12 +106,24 @@ impl Op {
 /// program.output(sum);
 /// assert_eq!(program.to_string(), "%0 = input 0 : f32\n%1 = mul %0 %0 : f32\n%2 = scalar 0 : f32\n%3 = add %1 %2 : f32\nout %3");
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Program {
     insts: SmallVec<[Inst; 8]>,
     inputs: SmallVec<[DType; 4]>,
     scalars: SmallVec<[Scalar; 2]>,
     outputs: SmallVec<[Reg; 2]>,
+}
+
+impl Clone for Program {
+    fn clone(&self) -> Self {
+        // One copy of each list, where deriving it would push element by element.
+        Self {
+            insts: SmallVec::from_slice(&self.insts),
+            inputs: SmallVec::from_slice(&self.inputs),
+            scalars: SmallVec::from_slice(&self.scalars),
+            outputs: SmallVec::from_slice(&self.outputs),
+        }
+    }
 }
 
 impl PartialEq for Program {
@@ -140,6 +152,13 @@ impl Program {
         let mut program = Self::new();
         let input = program.input(dtype);
         program.output(input);
+        program
+    }
+
+    /// The same program with another value of its first run-time scalar.
+    pub(crate) fn with_scalar(&self, value: Scalar) -> Self {
+        let mut program = self.clone();
+        program.scalars[0] = value;
         program
     }
 

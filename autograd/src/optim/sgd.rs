@@ -3,6 +3,7 @@
 use super::{Formula, Optimizer, at_least_zero, checked, run, zeros};
 use crate::misuse::ok;
 use crate::tensor::Tensor;
+use smallvec::SmallVec;
 use tensor_core::{Array, Backend, DType, Program};
 
 /// Gradient descent, with momentum if wanted: with the gradient `g` (plus `weight_decay·x`),
@@ -144,7 +145,7 @@ impl<B: Backend> Optimizer<B> for Sgd<B> {
                 last = Some((dtype, first, formula(self.settings, dtype, first)));
             }
             let Some((_, _, program)) = &last else { continue };
-            let mut state: Vec<Array<B>> = Vec::new();
+            let mut state: SmallVec<[Array<B>; 1]> = SmallVec::new();
             if self.settings.momentum > 0.0 {
                 state.push(velocity.take().unwrap_or_else(|| zeros(param)));
             }

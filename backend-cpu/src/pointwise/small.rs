@@ -64,7 +64,9 @@ pub(super) fn run(
             }
         }
     }
-    let Some(scratch_bytes) = scratch_bytes(program, &direct, inputs, in_place, len) else {
+    // The old content of an output must be saved only before other outputs are stored; its own comes last.
+    let saved = in_place && outputs.len() > 1;
+    let Some(scratch_bytes) = scratch_bytes(program, &direct, inputs, saved, len) else {
         return Ok(false);
     };
     let mut scratch = match scratch_bytes {
@@ -85,14 +87,15 @@ pub(super) fn run(
     for (number, inst) in insts.iter().enumerate() {
         let value = match inst.op {
             Op::Input(input) => {
-                let (at, lie) = match &inputs[input as usize] {
+                let (at, lie, saved) = match &inputs[input as usize] {
                     Input::View(view) => (
                         view.buffer.as_ptr().wrapping_add(view.layout.offset() * view.dtype.size()),
                         Lie::of(view.layout, len),
+                        false,
                     ),
-                    Input::Output(output) => (out_at[*output].cast_const(), Lie::Dense),
+                    Input::Output(output) => (out_at[*output].cast_const(), Lie::Dense, saved),
                 };
-                machine.input(number, at, lie, in_place)
+                machine.input(number, at, lie, saved)
             }
             Op::Scalar(scalar) => machine.scalar(program.scalars()[scalar as usize], inst.dtype),
             Op::Iota(_) | Op::Random { .. } => unreachable!("programs that use positions are planned"),
@@ -202,7 +205,7 @@ fn scratch_bytes(
     program: &Program,
     direct: &[u8; MAX_INSTRUCTIONS],
     inputs: &[Input<'_, Cpu>],
-    in_place: bool,
+    saved: bool,
     len: usize,
 ) -> Option<usize> {
     let mut bytes = 0;
@@ -211,11 +214,11 @@ fn scratch_bytes(
             Op::Iota(_) | Op::Random { .. } => return None,
             Op::Scalar(_) => tile_bytes(inst.dtype, len.min(SPLAT)),
             Op::Input(input) => {
-                let gathered = match &inputs[input as usize] {
-                    Input::View(view) => tile_bytes(inst.dtype, Lie::of(view.layout, len).gathered(len)),
-                    Input::Output(_) => 0,
+                let (gathered, saved) = match &inputs[input as usize] {
+                    Input::View(view) => (tile_bytes(inst.dtype, Lie::of(view.layout, len).gathered(len)), false),
+                    Input::Output(_) => (0, saved),
                 };
-                let is_copied = in_place || lookup::load_kernel(inst.dtype).is_some();
+                let is_copied = saved || lookup::load_kernel(inst.dtype).is_some();
                 gathered + if is_copied { tile_bytes(inst.dtype, len) } else { 0 }
             }
             Op::Unary(..) | Op::Binary(..) | Op::Compare(..) | Op::Ternary(..) | Op::Cast(_) => {

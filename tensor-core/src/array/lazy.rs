@@ -261,6 +261,14 @@ fn compute_into<B: Backend>(
     Ok((buffer, layout))
 }
 
+impl<B: Backend> Array<B> {
+    /// Whether a pointwise operation on arrays like it is run at once, and not by the host.
+    #[inline]
+    pub(super) fn runs_at_once(&self) -> bool {
+        !matches!(self.storage, Storage::Const(_)) && self.numel() <= self.backend.eager_below()
+    }
+}
+
 /// Runs a program of one output over arrays of one shape at once, if that is what would be done with them: they are small, in
 /// memory, and nothing has to be decided.
 #[inline]

@@ -6,7 +6,6 @@ use crate::backend::{Input, View, ViewMut};
 use crate::program::{MAX_INPUTS, MAX_INSTRUCTIONS, Reg};
 use crate::{Backend, DType, Error, Layout, Program, Result, Scalar};
 use smallvec::SmallVec;
-use std::borrow::Cow;
 
 /// Memory that a target's new value goes to.
 struct Place<B: Backend> {
@@ -44,10 +43,12 @@ impl<B: Backend> Array<B> {
         if shape.numel() == 0 {
             return Ok(());
         }
-        let (program, inputs) = with_prologues(program, targets, others)?;
+        let mut whole = None;
+        let inputs = with_prologues(program, targets, others, &mut whole)?;
+        let program = whole.as_ref().unwrap_or(program);
         let layout = if first.layout.is_plain() { first.layout.clone() } else { Layout::contiguous(shape.clone()) };
         let mut places: SmallVec<[Place<B>; 4]> = SmallVec::new();
-        let mut olds = SmallVec::<[_; 4]>::new();
+        let mut olds = SmallVec::<[Option<Part<B>>; 4]>::new();
         for target in targets.iter_mut() {
             target.force()?;
         }
@@ -83,7 +84,7 @@ impl<B: Backend> Array<B> {
             .zip(targets.iter())
             .map(|(place, target)| ViewMut { buffer: &mut place.buffer, layout: &layout, dtype: target.dtype })
             .collect();
-        let ran = backend.pointwise(&program, &shape, &views, &mut outputs);
+        let ran = backend.pointwise(program, &shape, &views, &mut outputs);
         drop(outputs);
         if let Err(error) = ran {
             give_back(targets, places);
@@ -156,19 +157,21 @@ fn check<B: Backend>(program: &Program, targets: &[Array<B>], others: &[&Array<B
 /// What is in memory, to be read.
 type Part<B> = (<B as Backend>::Buffer, Layout, DType);
 
-/// The inputs that follow the targets'.
-type Rest<B> = SmallVec<[Part<B>; MAX_INPUTS]>;
+/// The inputs that follow the targets'. Room for few: it is moved.
+type Rest<B> = SmallVec<[Part<B>; 2]>;
 
 fn input<B: Backend>((buffer, layout, dtype): &Part<B>) -> Input<'_, B> {
     Input::View(View { buffer, layout, dtype: *dtype })
 }
 
-/// The program with what pends of the others in front, and what it reads besides the targets.
-fn with_prologues<'a, B: Backend>(
-    program: &'a Program,
+/// What the program reads besides the targets. Where something of the others pends, `whole` becomes the program with that in
+/// front.
+fn with_prologues<B: Backend>(
+    program: &Program,
     targets: &[Array<B>],
     others: &[&Array<B>],
-) -> Result<(Cow<'a, Program>, Rest<B>)> {
+    whole: &mut Option<Program>,
+) -> Result<Rest<B>> {
     if others.iter().all(|other| other.constant().is_none() && !other.is_pending())
         && let Some(first) = targets.first()
     {
@@ -183,12 +186,12 @@ fn with_prologues<'a, B: Backend>(
             };
             rest.push((buffer, layout, dtype));
         }
-        return Ok((Cow::Borrowed(program), rest));
+        return Ok(rest);
     }
-    let mut whole = Program::new();
+    let whole = whole.insert(Program::new());
     let mut operands: SmallVec<[Reg; MAX_INPUTS]> = targets.iter().map(|target| whole.input(target.dtype)).collect();
     let mut rest: Rest<B> = SmallVec::new();
-    let Some(first) = targets.first() else { return Ok((Cow::Owned(whole), rest)) };
+    let Some(first) = targets.first() else { return Ok(rest) };
     for (number, other) in others.iter().enumerate() {
         let other = first.neighbor(other, "overwrite")?;
         if let Some(value) = other.constant() {
@@ -209,11 +212,11 @@ fn with_prologues<'a, B: Backend>(
         let inputs: SmallVec<[Reg; MAX_INPUTS]> =
             fused.inputs.iter().map(|(_, _, dtype)| whole.input(*dtype)).collect();
         let results = whole.append(&fused.program, &inputs);
-        operands.push(lazy::round(&mut whole, results[0]));
+        operands.push(lazy::round(whole, results[0]));
         rest.extend(fused.inputs);
     }
     for result in whole.append(program, &operands) {
         whole.output(result);
     }
-    Ok((Cow::Owned(whole), rest))
+    Ok(rest)
 }

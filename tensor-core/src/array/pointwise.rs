@@ -283,11 +283,20 @@ impl<B: Backend> Array<B> {
         {
             return Ok(result);
         }
-        if let (Operand::Array(x), Operand::Array(y)) = (a, b)
-            && x.dtype == dtype
-            && y.dtype == dtype
-            && let Some(result) = lazy::run_small(single::binary(op, dtype), [x, y])
-        {
+        let small = match (a, b) {
+            (Operand::Array(x), Operand::Array(y)) if x.dtype == dtype && y.dtype == dtype => {
+                lazy::run_small(single::binary(op, dtype), [x, y])
+            }
+            (Operand::Array(array), Operand::Scalar(scalar)) | (Operand::Scalar(scalar), Operand::Array(array))
+                if array.dtype == dtype && dtype.is_float() && wide.is_none() && array.runs_at_once() =>
+            {
+                let scalar_first = matches!(a, Operand::Scalar(_));
+                let program = single::with_scalar(op, dtype, scalar_first).with_scalar(scalar.cast(dtype));
+                lazy::run_small(&program, [array])
+            }
+            _ => None,
+        };
+        if let Some(result) = small {
             return result;
         }
         let mut builder = Builder::new(Place::new(&[a, b], row.name)?);

@@ -1,7 +1,7 @@
 //! Programs of one operation, each made once: small arrays are computed in less time than a program takes to make.
 
 use crate::op::{BinaryOp, UnaryOp};
-use crate::{DType, Program};
+use crate::{DType, Program, Scalar};
 use std::sync::OnceLock;
 
 /// At least as many as there are operations of a kind.
@@ -42,6 +42,27 @@ pub(super) fn binary(op: BinaryOp, dtype: DType) -> &'static Program {
         let mut program = Program::new();
         let (a, b) = (program.input(dtype), program.input(dtype));
         let result = program.binary(op, a, b);
+        program.output(result);
+        program
+    })
+}
+
+/// The program of an operation of an operand of a float dtype and a run-time scalar of that dtype, which is the first operand
+/// if `scalar_first`. The scalar's value is to be replaced.
+#[inline]
+pub(super) fn with_scalar(op: BinaryOp, dtype: DType, scalar_first: bool) -> &'static Program {
+    static TABLES: [Table; 2] = [Table::new(), Table::new()];
+    TABLES[usize::from(scalar_first)].get(op as usize, dtype, || {
+        let mut program = Program::new();
+        let result = if scalar_first {
+            let scalar = program.scalar(Scalar::Float(1.0), dtype);
+            let a = program.input(dtype);
+            program.binary(op, scalar, a)
+        } else {
+            let a = program.input(dtype);
+            let scalar = program.scalar(Scalar::Float(1.0), dtype);
+            program.binary(op, a, scalar)
+        };
         program.output(result);
         program
     })
