@@ -391,9 +391,9 @@ impl Cases<'_> {
         let &Sizes { batch, layers, .. } = sizes;
         let gpu = self.gpu;
         let name = format!("MLP {} step, batch {batch}", layers.map(|size| size.to_string()).join("-"));
-        self.add(name.clone(), Work::Steps, |cases| cases.step(batch, layers, false))?;
+        self.add(name.clone(), Work::Steps, |cases| cases.step(batch, layers))?;
         self.add(format!("{name}, as a graph"), Work::Steps, |cases| {
-            let mut step = cases.step(batch, layers, true)?;
+            let mut step = cases.step(batch, layers)?;
             // Kernels are compiled outside.
             attempt(&mut step).flatten()?;
             let (graph, ()) = attempt(|| gpu.capture(&mut step)).flatten()?;
@@ -405,22 +405,11 @@ impl Cases<'_> {
         })
     }
 
-    /// What does a step. Targets are classes, whose range is looked at, or their probabilities: then no number is read.
-    fn step(
-        &self,
-        batch: usize,
-        layers: [usize; 4],
-        probabilities: bool,
-    ) -> Result<impl FnMut() -> Result<()> + use<>> {
+    /// What does a step.
+    fn step(&self, batch: usize, layers: [usize; 4]) -> Result<impl FnMut() -> Result<()> + use<>> {
         let x = self.tensor(1, &[batch, layers[0]], DType::F32)?;
         let classes: Vec<i64> = (0..batch).map(|row| (row * 7 % layers[3]) as i64).collect();
-        let target = if probabilities {
-            let of = |&class: &i64| (0..layers[3] as i64).map(move |other| if other == class { 1_f32 } else { 0.0 });
-            let ones: Vec<f32> = classes.iter().flat_map(of).collect();
-            Tensor::from_array(Array::from_slice(&self.device, &ones, [batch, layers[3]])?)
-        } else {
-            Tensor::from_array(Array::from_slice(&self.device, &classes, [batch])?)
-        };
+        let target = Tensor::from_array(Array::from_slice(&self.device, &classes, [batch])?);
         let mut parameters = Vec::new();
         for (layer, pair) in (0..).zip(layers.windows(2)) {
             let (inputs, outputs) = (pair[0], pair[1]);

@@ -377,7 +377,7 @@ impl<B: Backend> Tensor<B> {
         let [a, b] = [(); 2].map(|()| program.input(dtype));
         let result = program.binary(op, a, b);
         program.output(result);
-        self.overwrite(&program, &mut [], &other).map_err(|error| error.named(name))?;
+        self.overwrite(&program, &mut [], &[&other]).map_err(|error| error.named(name))?;
         Ok(true)
     }
 
@@ -397,8 +397,8 @@ impl<B: Backend> Tensor<B> {
         Ok(())
     }
 
-    /// Gives this tensor and `state` new values in one pass, by a program of both and `other`: see [`Array::overwrite`].
-    pub(crate) fn overwrite(&self, program: &Program, state: &mut [Array<B>], other: &Array<B>) -> Result<()> {
+    /// Gives this tensor and `state` new values in one pass, by a program of both and `others`: see [`Array::overwrite`].
+    pub(crate) fn overwrite(&self, program: &Program, state: &mut [Array<B>], others: &[&Array<B>]) -> Result<()> {
         let mut value = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
         // A stand-in that takes no memory, so that the value has one owner. Nobody sees it while the lock is held.
         let stand_in = |of: &Array<B>| Array::full(of.backend(), 0.0, &Shape::scalar(), of.dtype());
@@ -407,7 +407,7 @@ impl<B: Backend> Tensor<B> {
             let stand_in = stand_in(array);
             targets.push(std::mem::replace(array, stand_in));
         }
-        let ran = Array::overwrite(program, &mut targets, &[other]);
+        let ran = Array::overwrite(program, &mut targets, others);
         let mut targets = targets.into_iter();
         for (place, new) in std::iter::once(&mut *value).chain(state).zip(&mut targets) {
             *place = new;

@@ -142,8 +142,7 @@ impl Cuda {
     ///   [`Array::overwrite`](tensor_core::Array::overwrite), and finds in place what an earlier launch left there. Optimizers
     ///   write parameters in place, so a whole step of training can be a graph.
     /// - Results come to where they came the first time: tensors that the closure made or changed change with each launch.
-    /// - Numbers that the host chose stay as they were: learning rates, counts of steps, seeds of random numbers, data that was
-    ///   uploaded.
+    /// - Numbers that the host chose stay as they were: learning rates, seeds of random numbers, data that was uploaded.
     /// - Operations on elements and products that still wait to be fused when the closure ends are no part of it:
     ///   [`Array::force`](tensor_core::Array::force) those that shall be.
     ///

@@ -2,7 +2,7 @@
 
 use crate::misuse::ok;
 use crate::tensor::Tensor;
-use tensor_core::{Backend, Error, Result};
+use tensor_core::{Array, Backend, DType, DeviceKind, Error, Result, Shape};
 
 /// The class that [`Tensor::nll_loss`] and [`Tensor::cross_entropy`] leave out, as in PyTorch.
 const IGNORED: i64 = -100;
@@ -108,6 +108,9 @@ impl<B: Backend> Tensor<B> {
     /// The mean of `−log_p[target]`: this tensor has the log-probabilities of the classes along axis 1 (axis 0 of a vector),
     /// the target the right class at each place. A target of −100 is left out; without any other the loss is NaN.
     ///
+    /// A GPU's numbers are not read back to look for classes that do not exist, so that nothing waits and a step can be captured
+    /// as a graph: one such class makes the loss and its gradients NaN there.
+    ///
     /// ```
     /// # use tensor_core::reference::Reference;
     /// # type Tensor = autograd::Tensor<Reference>;
@@ -116,8 +119,8 @@ impl<B: Backend> Tensor<B> {
     /// ```
     ///
     /// # Panics
-    /// If the target's shape is not this tensor's without its class axis, its dtype no integer, a class does not exist, or
-    /// the dtype is no float.
+    /// If the target's shape is not this tensor's without its class axis, its dtype no integer, a class does not exist (on a
+    /// CPU), or the dtype is no float.
     #[track_caller]
     #[must_use]
     pub fn nll_loss(&self, target: &Self) -> Self {
@@ -142,6 +145,9 @@ impl<B: Backend> Tensor<B> {
         if !target.dtype().is_int() {
             return Err(Error::dtype(op, "a target of an integer dtype", target.dtype().name()));
         }
+        if self.device().info().kind != DeviceKind::Cpu {
+            return self.nll_unread(target, axis, classes);
+        }
         let counted = target.ne(IGNORED);
         let index = target.masked_fill(&counted.logical_not(), 0);
         if index.numel() > 0
@@ -153,6 +159,22 @@ impl<B: Backend> Tensor<B> {
         }
         let picked = self.try_gather(axis, &index.unsqueeze(axis))?.squeeze_dims(&[axis]);
         let total = picked.masked_fill(&counted.logical_not(), 0).sum();
+        Ok(-total / counted.sum().to_dtype(self.dtype()))
+    }
+
+    /// The same without reading a number back, which would have to wait for the device. No memory is addressed by a class, so
+    /// one that does not exist harms nothing; it makes everything NaN.
+    fn nll_unread(&self, target: &Self, axis: isize, classes: usize) -> Result<Self> {
+        let dtype = self.dtype().promote(DType::F32);
+        let mut along = vec![1; self.rank()];
+        along[axis as usize] = classes;
+        let numbers = Array::arange(&self.device(), 0, classes, 1, DType::I64)?.reshape(&Shape::new(&along)?)?;
+        let ignored = target.eq(IGNORED);
+        let missing = target.lt(0).logical_or(&target.ge(classes)).logical_and(&ignored.logical_not());
+        // Where the class does not exist, all of them count, so that their gradients become NaN with the loss.
+        let hit = target.unsqueeze(axis).eq(Self::from_array(numbers)).logical_or(&missing.unsqueeze(axis));
+        let total = self.masked_fill(&hit.logical_not(), 0).sum();
+        let counted = ignored.logical_not().to_dtype(dtype).masked_fill(&missing, f64::NAN);
         Ok(-total / counted.sum().to_dtype(self.dtype()))
     }
 

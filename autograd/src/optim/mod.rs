@@ -168,9 +168,10 @@ impl Formula {
     }
 }
 
-/// Runs a formula of the parameter, its state and its gradient, in this order; its results are the first two's new values.
-fn run<B: Backend>(program: &Program, param: &Tensor<B>, state: &mut [Array<B>], grad: &Array<B>) -> Result<()> {
-    param.overwrite(program, state, grad)
+/// Runs a formula of the parameter, its state, its gradient and what else there is, in this order; its results are the first
+/// two's new values.
+fn run<B: Backend>(program: &Program, param: &Tensor<B>, state: &mut [Array<B>], others: &[&Array<B>]) -> Result<()> {
+    param.overwrite(program, state, others)
 }
 
 /// Zeros of a parameter's shape, in the dtype its state is kept in.

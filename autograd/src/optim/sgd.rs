@@ -149,7 +149,7 @@ impl<B: Backend> Optimizer<B> for Sgd<B> {
             if self.settings.momentum > 0.0 {
                 state.push(velocity.take().unwrap_or_else(|| zeros(param)));
             }
-            let ran = run(program, param, &mut state, &grad.array());
+            let ran = run(program, param, &mut state, &[&grad.array()]);
             *velocity = state.pop();
             ok(ran);
         }
