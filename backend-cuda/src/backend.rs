@@ -1,6 +1,6 @@
 //! The [`Backend`] of CUDA devices.
 
-use crate::plans::{Key, Operand, Operation, scalars};
+use crate::plans::{Key, Operand, Operation, Part, scalars};
 use crate::{Buffer, Cuda, matmul};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -144,13 +144,14 @@ impl Backend for Cuda {
         inputs: &[Input<'_, Self>],
         outputs: &mut [ViewMut<'_, Self>],
     ) -> Result<()> {
-        let mut operands: SmallVec<[Operand; 6]> = SmallVec::new();
+        let mut operands: SmallVec<[Operand<'_>; 6]> = SmallVec::new();
         operands.extend(inputs.iter().map(|input| match input {
             Input::View(view) => Operand::new(tensor(view)),
             Input::Output(number) => Operand::Output(*number),
         }));
         operands.extend(outputs.iter().map(|out| Operand::new(result(out))));
-        let key = Key { operation: Operation::Pointwise(program.clone(), scalars(program)), operands };
+        let operation = Operation::Pointwise(Part::Lent(program), scalars(program));
+        let key = Key { operation, operands: Part::Lent(&operands) };
         let plan = |this: &Self| {
             let sources: SmallVec<[Source<'_>; 8]> = inputs
                 .iter()
@@ -172,32 +173,34 @@ impl Backend for Cuda {
             })
             .collect();
         let to: SmallVec<[&Buffer; 4]> = outputs.iter().map(|out| &*out.buffer).collect();
-        self.run("pointwise", key, plan, &from, &to)
+        self.run("pointwise", &key, plan, &from, &to)
     }
 
     fn reduce(&self, spec: &ReduceSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
         let prologue = spec.prologue;
         let operation = Operation::Reduce(
             spec.op,
-            prologue.clone(),
+            Part::Lent(prologue),
             scalars(prologue),
-            spec.shape.clone(),
+            Part::Lent(spec.shape),
             SmallVec::from_slice(spec.axes),
         );
-        let operands =
+        let operands: SmallVec<[Operand<'_>; 6]> =
             inputs.iter().map(|view| Operand::new(tensor(view))).chain([Operand::new(result(&out))]).collect();
         let plan = |this: &Self| {
             let tensors: SmallVec<[Tensor<'_>; 8]> = inputs.iter().map(tensor).collect();
             codegen::reduce(spec, &tensors, result(&out), &this.0.target)
         };
         let from: SmallVec<[&Buffer; 8]> = inputs.iter().map(|view| view.buffer).collect();
-        self.run(spec.op.name(), Key { operation, operands }, plan, &from, &[&*out.buffer])
+        let key = Key { operation, operands: Part::Lent(&operands) };
+        self.run(spec.op.name(), &key, plan, &from, &[&*out.buffer])
     }
 
     fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        let key = key(Operation::Scan(op, axis), &[tensor(&input), result(&out)]);
+        let operands = operands([tensor(&input), result(&out)]);
+        let key = Key { operation: Operation::Scan(op, axis), operands: Part::Lent(&operands) };
         let plan = |this: &Self| codegen::scan(op, axis, tensor(&input), result(&out), &this.0.target);
-        self.run(op.name(), key, plan, &[input.buffer], &[&*out.buffer])
+        self.run(op.name(), &key, plan, &[input.buffer], &[&*out.buffer])
     }
 
     fn matmul(
@@ -221,17 +224,19 @@ impl Backend for Cuda {
             if is_biased || self.matmul_by_blas(&a, &b, None, &out)? {
                 return Ok(());
             }
-            let key = key(Operation::Matmul, &[tensor(&a), tensor(&b), result(&out)]);
+            let operands = operands([tensor(&a), tensor(&b), result(&out)]);
+            let key = Key { operation: Operation::Matmul, operands: Part::Lent(&operands) };
             let plan = |this: &Self| codegen::matmul(tensor(&a), tensor(&b), result(&out), &this.0.target);
-            self.run("matmul", key, plan, &[a.buffer, b.buffer], &[&*out.buffer])
+            self.run("matmul", &key, plan, &[a.buffer, b.buffer], &[&*out.buffer])
         })?;
         if is_biased { Ok(()) } else { run_epilogue(self, spec, extras, out) }
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        let key = key(Operation::Gather(axis), &[tensor(&input), tensor(&index), result(&out)]);
+        let operands = operands([tensor(&input), tensor(&index), result(&out)]);
+        let key = Key { operation: Operation::Gather(axis), operands: Part::Lent(&operands) };
         let plan = |this: &Self| codegen::gather(axis, tensor(&input), tensor(&index), result(&out), &this.0.target);
-        self.run("gather", key, plan, &[input.buffer, index.buffer], &[&*out.buffer])
+        self.run("gather", &key, plan, &[input.buffer, index.buffer], &[&*out.buffer])
     }
 
     fn scatter(
@@ -242,9 +247,10 @@ impl Backend for Cuda {
         src: View<'_, Self>,
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        let key = key(Operation::Scatter(op, axis), &[tensor(&index), tensor(&src), result(&out)]);
+        let operands = operands([tensor(&index), tensor(&src), result(&out)]);
+        let key = Key { operation: Operation::Scatter(op, axis), operands: Part::Lent(&operands) };
         let plan = |this: &Self| codegen::scatter(op, axis, tensor(&index), tensor(&src), result(&out), &this.0.target);
-        self.run(op.name(), key, plan, &[index.buffer, src.buffer], &[&*out.buffer])
+        self.run(op.name(), &key, plan, &[index.buffer, src.buffer], &[&*out.buffer])
     }
 
     fn sort(
@@ -256,20 +262,22 @@ impl Backend for Cuda {
         indices: ViewMut<'_, Self>,
     ) -> Result<()> {
         let tensors = [tensor(&input), result(&values), result(&indices)];
-        let key = key(Operation::Sort(axis, descending), &tensors);
+        let operands = operands(tensors);
+        let key = Key { operation: Operation::Sort(axis, descending), operands: Part::Lent(&operands) };
         let plan = |this: &Self| codegen::sort(axis, descending, tensors[0], tensors[1], tensors[2], &this.0.target);
-        self.run("sort", key, plan, &[input.buffer], &[&*values.buffer, &*indices.buffer])
+        self.run("sort", &key, plan, &[input.buffer], &[&*values.buffer, &*indices.buffer])
     }
 
     fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        let key = key(Operation::Softmax(axis, log), &[tensor(&input), result(&out)]);
+        let operands = operands([tensor(&input), result(&out)]);
+        let key = Key { operation: Operation::Softmax(axis, log), operands: Part::Lent(&operands) };
         let plan = |this: &Self| codegen::softmax(axis, log, tensor(&input), result(&out), &this.0.target);
-        self.run(if log { "log_softmax" } else { "softmax" }, key, plan, &[input.buffer], &[&*out.buffer])
+        self.run(if log { "log_softmax" } else { "softmax" }, &key, plan, &[input.buffer], &[&*out.buffer])
     }
 }
 
-fn key(operation: Operation, tensors: &[Tensor<'_>]) -> Key {
-    Key { operation, operands: tensors.iter().map(|&tensor| Operand::new(tensor)).collect() }
+fn operands<const N: usize>(tensors: [Tensor<'_>; N]) -> [Operand<'_>; N] {
+    tensors.map(Operand::new)
 }
 
 fn tensor<'a>(view: &View<'a, Cuda>) -> Tensor<'a> {

@@ -8,24 +8,80 @@ use crate::driver::Function;
 use crate::{Buffer, Cuda};
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 use tensor_core::codegen::{Params, Plan, Slot, Tensor};
 use tensor_core::{
     Backend, DType, Error, ErrorKind, Layout, Program, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
 };
 
+/// A part of a key: borrowed to ask with, and owned where it is kept.
+#[derive(Debug)]
+pub(crate) enum Part<'a, T: ?Sized> {
+    Lent(&'a T),
+    Kept(Box<T>),
+}
+
+impl<T: Clone> Part<'_, T> {
+    fn kept(&self) -> Part<'static, T> {
+        Part::Kept(Box::new((**self).clone()))
+    }
+}
+
+impl<T: ?Sized> Deref for Part<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Lent(value) => value,
+            Self::Kept(value) => value,
+        }
+    }
+}
+
+impl<T: PartialEq + ?Sized> PartialEq for Part<'_, T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Eq + ?Sized> Eq for Part<'_, T> {}
+
+impl<T: Hash + ?Sized> Hash for Part<'_, T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
 /// What is to be run, besides the operands.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Operation {
-    Pointwise(Program, Scalars),
-    Reduce(ReduceOp, Program, Scalars, Shape, SmallVec<[usize; 6]>),
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Operation<'a> {
+    Pointwise(Part<'a, Program>, Scalars),
+    Reduce(ReduceOp, Part<'a, Program>, Scalars, Part<'a, Shape>, SmallVec<[usize; 6]>),
     Scan(ScanOp, usize),
     Matmul,
     Gather(usize),
     Scatter(ScatterOp, usize),
     Sort(usize, bool),
     Softmax(usize, bool),
+}
+
+impl Operation<'_> {
+    fn kept(&self) -> Operation<'static> {
+        match *self {
+            Self::Pointwise(ref program, ref scalars) => Operation::Pointwise(program.kept(), scalars.clone()),
+            Self::Reduce(op, ref program, ref scalars, ref shape, ref axes) => {
+                Operation::Reduce(op, program.kept(), scalars.clone(), shape.kept(), axes.clone())
+            }
+            Self::Scan(op, axis) => Operation::Scan(op, axis),
+            Self::Matmul => Operation::Matmul,
+            Self::Gather(axis) => Operation::Gather(axis),
+            Self::Scatter(op, axis) => Operation::Scatter(op, axis),
+            Self::Sort(axis, descending) => Operation::Sort(axis, descending),
+            Self::Softmax(axis, log) => Operation::Softmax(axis, log),
+        }
+    }
 }
 
 /// The bits of scalars: a program's equality is blind to them, and NaN equals itself.
@@ -41,23 +97,33 @@ pub(crate) fn scalars(program: &Program) -> Scalars {
 }
 
 /// An operand: a tensor, or the output of a number as an input.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Operand {
-    Tensor(Layout, DType),
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Operand<'a> {
+    Tensor(Part<'a, Layout>, DType),
     Output(usize),
 }
 
-impl Operand {
-    pub(crate) fn new(tensor: Tensor<'_>) -> Self {
-        Self::Tensor(tensor.layout.clone(), tensor.dtype)
+impl<'a> Operand<'a> {
+    pub(crate) fn new(tensor: Tensor<'a>) -> Self {
+        Self::Tensor(Part::Lent(tensor.layout), tensor.dtype)
     }
 }
 
 /// Everything a plan depends on besides the device.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    pub(crate) operation: Operation,
-    pub(crate) operands: SmallVec<[Operand; 6]>,
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key<'a> {
+    pub(crate) operation: Operation<'a>,
+    pub(crate) operands: Part<'a, [Operand<'a>]>,
+}
+
+impl Key<'_> {
+    fn kept(&self) -> Key<'static> {
+        let operands = self.operands.iter().map(|operand| match operand {
+            Operand::Tensor(layout, dtype) => Operand::Tensor(layout.kept(), *dtype),
+            Operand::Output(number) => Operand::Output(*number),
+        });
+        Key { operation: self.operation.kept(), operands: Part::Kept(operands.collect()) }
+    }
 }
 
 /// A plan whose kernels are compiled.
@@ -117,22 +183,25 @@ pub(crate) type QuickMap<K, V> = HashMap<K, V, BuildHasherDefault<QuickHasher>>;
 
 /// The plans of a device.
 #[derive(Debug, Default)]
-pub(crate) struct Plans(RwLock<QuickMap<Key, Arc<Ready>>>);
+pub(crate) struct Plans(RwLock<QuickMap<Key<'static>, Arc<Ready>>>);
 
 /// How many plans are kept. Programs that loop use far fewer; those that never repeat a shape must not fill the memory.
 const KEPT: usize = 4096;
 
 impl Plans {
-    fn get(&self, key: &Key) -> Option<Arc<Ready>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(Arc::clone)
+    fn get<'a>(&self, key: &Key<'a>) -> Option<Arc<Ready>> {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        // What is kept lives longer than what it is asked with.
+        let plans: &QuickMap<Key<'a>, Arc<Ready>> = &held;
+        plans.get(key).map(Arc::clone)
     }
 
-    fn keep(&self, key: Key, ready: Arc<Ready>) {
+    fn keep(&self, key: &Key<'_>, ready: Arc<Ready>) {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if held.len() >= KEPT {
             held.clear();
         }
-        held.insert(key, ready);
+        held.insert(key.kept(), ready);
     }
 }
 
@@ -164,7 +233,7 @@ impl Cuda {
     pub(crate) fn run(
         &self,
         op: &'static str,
-        key: Key,
+        key: &Key<'_>,
         plan: impl FnOnce(&Self) -> Plan,
         inputs: &[&Buffer],
         outputs: &[&Buffer],
@@ -174,7 +243,7 @@ impl Cuda {
             inputs.iter().chain(outputs).all(|buffer| buffer.is_on(device)),
             "buffers stay with their device"
         );
-        let ready = match device.plans.get(&key) {
+        let ready = match device.plans.get(key) {
             Some(ready) => ready,
             None => {
                 let ready = Arc::new(device.prepare(plan(self))?);
@@ -219,17 +288,18 @@ mod tests {
     use super::*;
     use tensor_core::op::BinaryOp;
 
-    fn key(scalar: f64, dims: &[usize]) -> Key {
+    fn key(scalar: f64, dims: &[usize]) -> Key<'static> {
         let mut program = Program::new();
         let x = program.input(DType::F32);
         let factor = program.scalar(Scalar::Float(scalar), DType::F32);
         let y = program.binary(BinaryOp::Mul, x, factor);
         program.output(y);
-        let operand = Operand::Tensor(Layout::contiguous(Shape::new(dims).unwrap()), DType::F32);
+        let layout = Layout::contiguous(Shape::new(dims).unwrap());
+        let operand = || Operand::Tensor(Part::Kept(Box::new(layout.clone())), DType::F32);
         let scalars = scalars(&program);
         Key {
-            operation: Operation::Pointwise(program, scalars),
-            operands: [operand.clone(), operand].into_iter().collect(),
+            operation: Operation::Pointwise(Part::Kept(Box::new(program)), scalars),
+            operands: Part::Kept([operand(), operand()].into_iter().collect()),
         }
     }
 
@@ -247,7 +317,7 @@ mod tests {
         let plans = Plans::default();
         let ready = || Arc::new(Ready { temps: Vec::new(), launches: Vec::new() });
         for number in 0..3 * KEPT {
-            plans.keep(key(number as f64, &[3]), ready());
+            plans.keep(&key(number as f64, &[3]), ready());
         }
         let held = plans.0.read().unwrap().len();
         assert!(held > 0 && held <= KEPT);
