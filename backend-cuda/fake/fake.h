@@ -1,6 +1,7 @@
 // What the parts of the fake driver share. See README.md.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -55,6 +56,8 @@ void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // One lock for everything: what is tested is what happens, not at the same time as what.
 extern std::recursive_mutex world;
+// Launches return at once and do nothing.
+extern std::atomic<bool> idle;
 using Lock = std::lock_guard<std::recursive_mutex>;
 
 // --- device.cpp ---

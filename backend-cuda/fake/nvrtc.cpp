@@ -86,6 +86,24 @@ bool write_file(const std::string &path, const std::string &bytes) {
     return fclose(file) == 0 && whole && rename(own.c_str(), path.c_str()) == 0;
 }
 
+std::string hex(uint64_t value) {
+    char text[17];
+    snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+    return text;
+}
+
+// Keeps a source in the folder `FAKE_CUDA_SOURCES`, if there is one, under a name that only this text has: another compiler
+// can take all that a run caused.
+void note_source(const std::string &source) {
+    const char *folder = getenv("FAKE_CUDA_SOURCES");
+    if (!folder || !*folder) return;
+    mkdir(folder, 0777);
+    const std::string path = std::string(folder) + "/" + hex(hash_bytes(source.data(), source.size())) +
+                             hex(hash_bytes(source.data(), source.size(), 0x9e3779b97f4a7c15u)) + ".cu";
+    if (access(path.c_str(), F_OK) != 0 && !write_file(path, source))
+        fprintf(stderr, "fake CUDA: cannot write %s\n", path.c_str());
+}
+
 // --- The kernels of a source ---
 
 struct Kernel {
@@ -264,6 +282,19 @@ const char *compiler() {
     return chosen && *chosen ? chosen : "g++";
 }
 
+bool sanitized() {
+    const char *chosen = getenv("FAKE_CUDA_SANITIZE");
+    return chosen && *chosen && strcmp(chosen, "0");
+}
+
+// A file of the compiler's, by one of its options that print where something is.
+std::string from_compiler(const std::string &option) {
+    std::string path = run({compiler(), option}, "").output;
+    while (!path.empty() && isspace(static_cast<unsigned char>(path.back()))) path.pop_back();
+    return path;
+}
+
+// How a source from the standard input becomes an object, or under the sanitizers a library at once.
 std::vector<std::string> command(const Options &options) {
     std::vector<std::string> words{compiler(),
                                    "-x",
@@ -271,8 +302,6 @@ std::vector<std::string> command(const Options &options) {
                                    "-std=c++17",
                                    "-O1",
                                    "-fPIC",
-                                   "-shared",
-                                   "-nostartfiles",
                                    "-fvisibility=hidden",
                                    "-fno-exceptions",
                                    "-fno-rtti",
@@ -283,25 +312,26 @@ std::vector<std::string> command(const Options &options) {
                                    "-fno-asynchronous-unwind-tables",
                                    "-w",
                                    "-pipe",
-                                   // Thousands are loaded at a time: few segments each.
-                                   "-Wl,-z,noseparate-code,-z,norelro,--build-id=none",
                                    options.fuses ? "-ffp-contract=fast" : "-ffp-contract=off"};
     if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) words.insert(words.end(), {"-mavx2", "-mfma", "-mf16c"});
-    const char *sanitized = getenv("FAKE_CUDA_SANITIZE");
-    if (sanitized && *sanitized && strcmp(sanitized, "0")) {
+    if (sanitized()) {
         for (std::string &word : words)
             if (word == "-fwrapv") word = "-fno-wrapv";
-        words.insert(words.end(), {"-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
+        words.insert(words.end(), {"-shared", "-nostartfiles", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
                                    "-fsanitize-sections=fake_shared", "-fno-omit-frame-pointer", "-g1"});
+    } else {
+        words.push_back("-c");
     }
     words.insert(words.end(), {"-", "-o"});
     return words;
 }
 
-std::string hex(uint64_t value) {
-    char text[17];
-    snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
-    return text;
+// A library of an object. g++ would take three times as long as the linker that it calls in the end.
+Finished link(const std::string &object, const std::string &library) {
+    static const std::string linker = from_compiler("-print-prog-name=ld"), math = from_compiler("-print-file-name=libm.so.6"),
+                             support = from_compiler("-print-libgcc-file-name");
+    // Thousands are loaded at a time: few segments each.
+    return run({linker, "-shared", "-z", "noseparate-code", "-z", "norelro", "--build-id=none", object, math, support, "-o", library}, "");
 }
 
 // The image of a source: from the cache or from g++. False with the compiler's words in the log.
@@ -327,14 +357,20 @@ bool image_of(const std::string &source, const Options &options, std::string &pa
         count("cache_hits");
         return true;
     }
-    const std::string library = stem + "." + std::to_string(getpid()) + "." + std::to_string(gettid()) + ".so";
+    const std::string own = stem + "." + std::to_string(getpid()) + "." + std::to_string(gettid());
+    const std::string object = own + ".o", library = own + ".so";
     std::vector<std::string> arguments = words;
-    arguments.push_back(library);
-    arguments.push_back("-lm");
-    const Finished finished = run(arguments, text);
+    arguments.push_back(sanitized() ? library : object);
+    if (sanitized()) arguments.push_back("-lm");
+    Finished finished = run(arguments, text);
+    if (finished.status == 0 && !sanitized()) {
+        const Finished linked = link(object, library);
+        finished = {linked.status, finished.output + linked.output};
+    }
     std::string body;
     const std::string kept = stem + ".cu";
     const bool done = finished.status == 0 && read_file(library, body);
+    unlink(object.c_str());
     unlink(library.c_str());
     log = finished.output;
     if (!done) {
@@ -410,6 +446,7 @@ EXPORT int nvrtcCompileProgram(Program *program, int n, const char *const *given
     if (!read_options(n, given, options, program->log)) return INVALID_OPTION;
     std::string path, image;
     if (!image_of(program->source, options, path, image, program->log)) return COMPILATION;
+    note_source(program->source);
     program->ptx = "//\n// Generated by the fake NVRTC of gradix\n// image " + path + "\n.version 8.8\n.target sm_" +
                    std::to_string(options.architecture) + "\n";
     program->ptx.push_back('\0');

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 std::recursive_mutex world;
+std::atomic<bool> idle{false};
 
 namespace {
 
@@ -47,6 +48,7 @@ const Setting DEFAULTS[] = {
     {"lost_code", LAUNCH_FAILED},
     {"nvrtc_fail", 0},
     {"lt_fail", 0},
+    {"idle", 0},
 };
 
 std::map<std::string, long long> &settings() {
@@ -106,6 +108,7 @@ __attribute__((constructor)) void start() {
         settings()[row.name] = text ? number(row.name, text) : row.value;
     }
     beginnings() = settings();
+    idle = settings()["idle"] != 0;
     atexit(at_exit);
 }
 
@@ -156,11 +159,13 @@ FAKE_EXPORT int fake_cuda_set(const char *name, const char *value) {
     if (!strcmp(name, "defaults")) {
         for (int i = 0; i < MAX_DEVICES; i++) device_of(i)->lost = 0;
         settings() = beginnings();
+        idle = settings()["idle"] != 0;
         return 1;
     }
     for (const Setting &row : DEFAULTS) {
         if (!strcmp(name, row.name)) {
             settings()[row.name] = number(name, value);
+            idle = settings()["idle"] != 0;
             return 1;
         }
     }

@@ -64,6 +64,13 @@ pub(crate) const COMMANDS: &[Command] = &[
         run: fake_cuda::main,
     },
     Command {
+        name: "cuda-kernels",
+        args: "[--all]",
+        about: "Run the conformance kit over the fake CUDA driver and compile every kernel that it causes with\n\
+                NVIDIA's compiler: all for one device and each for one of three more; --all: all for all.",
+        run: test_all::cuda::kernels,
+    },
+    Command {
         name: "gpu-bundle",
         args: "[DIR]",
         about: "Put CUDA's tests and benchmark into a folder (target/gpu-bundle) to carry to a machine with\n\

@@ -13,7 +13,7 @@ const SHA256: &str = "86b4d68058807988b7d9af5b44917a0601e9c337f35ccd657bfb3c759f
 /// The folder of the library inside the package.
 const INSIDE: &str = "nvidia/cu13/lib";
 
-/// What is compiled for: the usual ones, the oldest that NVRTC knows, and the newest. Most kernels are compiled for the first.
+/// What is compiled for: the usual ones, the oldest that NVRTC knows, and the newest. The first gets every kernel.
 pub(crate) const ARCHITECTURES: &str = "90,80,75,121";
 
 /// Whether there is a package for this machine.

@@ -6,6 +6,7 @@
 use super::expression::{load, register_type, storage_type, store, unsigned_type};
 use super::params::Block;
 use super::pointwise::{Operand, convert, widths};
+use super::prelude::entry;
 use super::walk::{Route, Walk};
 use super::{Dialect, Kernel, Launch, Plan, Slot, Target, Tensor, whole_groups};
 use crate::shape::Dims;
@@ -161,12 +162,13 @@ impl MatmulKernel {
         let _ = write!(
             text,
             "typedef {sum} SUM;
-ENTRY_OF_GROUP void {}(const Params p, GLOBAL const {element} *RESTRICT a, GLOBAL const {right} *RESTRICT b, \
+{} void {}(const Params p, GLOBAL const {element} *RESTRICT a, GLOBAL const {right} *RESTRICT b, \
              GLOBAL {element} *RESTRICT out) {{
 {}{}{}    a += (i64)p.offset[0] + at_a;
     b += (i64)p.offset[1] + at_b;
     out += (i64)p.offset[2] + at_out;
 ",
+            entry(target, Some(3)),
             super::ENTRY,
             if target.is_cpu { String::new() } else { tiles() },
             place(target),

@@ -52,6 +52,7 @@ typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
 #define ENTRY(x, y, z) extern "C" __global__ __launch_bounds__((x) * (y) * (z))
+#define ENTRY_BESIDE(x, y, z, blocks) extern "C" __global__ __launch_bounds__((x) * (y) * (z), blocks)
 #define GLOBAL
 #define LOCAL __shared__
 #define DEVICE static __device__ __forceinline__
@@ -100,6 +101,15 @@ DEVICE u16 to_f16(f32 x) {
 #define round_f16(x) from_f16(to_f16(x))
 "#;
 
+/// How an entry begins. CUDA's compiler takes as many registers as it deems good, and where it deems too few good, it moves values
+/// to memory and back. With `blocks` it takes as many as leave room for that number of groups on a processor at the same time.
+pub(super) fn entry(target: &Target, blocks: Option<usize>) -> String {
+    match (target.dialect, blocks) {
+        (Dialect::Cuda, Some(blocks)) => format!("ENTRY_BESIDE({blocks})"),
+        _ => "ENTRY_OF_GROUP".to_owned(),
+    }
+}
+
 /// The types' and macros' text, then those functions of the library that the body needs, then the body.
 pub(super) fn complete(target: &Target, group: [usize; 3], body: &str) -> String {
     let mut text = String::new();
@@ -111,6 +121,11 @@ pub(super) fn complete(target: &Target, group: [usize; 3], body: &str) -> String
         Dialect::Cuda => CUDA,
     };
     text += &library::needed(target, body);
-    text += &body.replace("ENTRY_OF_GROUP", &format!("ENTRY({}, {}, {})", group[0], group[1], group[2]));
+    let [x, y, z] = group;
+    let body = match target.dialect {
+        Dialect::Cuda => body.replace("ENTRY_BESIDE(", &format!("ENTRY_BESIDE({x}, {y}, {z}, ")),
+        Dialect::OpenCl => body.to_owned(),
+    };
+    text += &body.replace("ENTRY_OF_GROUP", &format!("ENTRY({x}, {y}, {z})"));
     text
 }

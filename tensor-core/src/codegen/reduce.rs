@@ -10,6 +10,7 @@ use super::body::{self, register};
 use super::expression::{load, register_type, storage_type, store};
 use super::params::Block;
 use super::pointwise::{MAX_UNROLLED, Operand, PACK, convert, run, widths};
+use super::prelude::entry;
 use super::total::Total;
 use super::walk::{Route, Walk, merge};
 use super::{Dialect, Kernel, Launch, Plan, Slot, Target, Tensor, previous_power_of_two, whole_groups};
@@ -406,7 +407,9 @@ impl ReduceKernel {
         let mut text = widths(self.outer.is_wide());
         text += &params.definition();
         text += &total.text();
-        let _ = write!(text, "ENTRY_OF_GROUP void {}(const Params p", super::ENTRY);
+        let shuffles = if self.team > 1 { total.shuffle("below", "__shfl_down_sync") } else { String::new() };
+        let begin = entry(target, total.is_compensated().then_some(4));
+        let _ = write!(text, "{shuffles}{begin} void {}(const Params p", super::ENTRY);
         for (number, &dtype) in self.inputs().iter().enumerate() {
             let _ = write!(text, ", GLOBAL const {} *RESTRICT in{number}", storage_type(dtype));
         }
@@ -444,10 +447,6 @@ impl ReduceKernel {
         text += &self.outer.text("outer", "o", &at);
         for number in 0..inputs {
             let _ = writeln!(text, "    in{number} += (i64)p.offset[{number}] + base{number};");
-        }
-        if self.team > 1 {
-            // Where functions of this body may be declared is before its entry.
-            text = text.replacen("ENTRY_OF_GROUP", &(total.shuffle("below", "__shfl_down_sync") + "ENTRY_OF_GROUP"), 1);
         }
         if let (Some(program), 2..) = (&self.prologue, self.lanes) {
             text += &self.take_packs(program);

@@ -6,6 +6,7 @@
 use super::expression::{binary, load, register_type, storage_type, store, unary};
 use super::params::Block;
 use super::pointwise::{Operand, PACK, run, widths};
+use super::prelude::entry;
 use super::reduce::{self, WARP};
 use super::scan::without;
 use super::total::Total;
@@ -148,7 +149,7 @@ impl SoftmaxKernel {
         }
         let _ = write!(
             text,
-            "ENTRY_OF_GROUP void {entry}(const Params p, GLOBAL const {element} *RESTRICT in, GLOBAL {element} *RESTRICT out) {{
+            "{begin} void {entry}(const Params p, GLOBAL const {element} *RESTRICT in, GLOBAL {element} *RESTRICT out) {{
     const i32 place = (i32)LOCAL_ITEM(0), member = place % {team}, length = (i32)p.length;
     const COUNT line = (COUNT)GROUP(0) * {lines} + (COUNT)(place / {team});
     // Items without a line stay, because shuffles and barriers are for all.
@@ -194,6 +195,7 @@ impl SoftmaxKernel {
     }}
 }}
 ",
+            begin = entry(target, Some(2)),
             entry = super::ENTRY,
             walk = self.lines.text("line", "number", &["at_in".to_owned(), "at_out".to_owned()]),
             load = load(dtype, "pack.v", "l"),

@@ -1,7 +1,7 @@
 //! What reductions and scans keep of the values seen so far.
 
-use super::Target;
 use super::expression::{range, register_type, unsigned_type};
+use super::{Dialect, Target};
 use crate::backend::ReduceOp;
 use crate::{Category, DType};
 use std::fmt::Write;
@@ -25,10 +25,19 @@ impl Total {
         let (kept, compensated) = match dtype.category() {
             Category::Float if sums && target.has_f64 => ("f64", dtype == DType::F64 && op == ReduceOp::Sum),
             Category::Float if sums => ("f32", op == ReduceOp::Sum),
+            // CUDA's registers have 32 bits; for what is narrower its compiler moves bytes about, even to memory.
+            Category::Bool | Category::Int if target.dialect == Dialect::Cuda && dtype.size() < 4 => {
+                (if sums { "u32" } else { "i32" }, false)
+            }
             _ if sums => (unsigned_type(dtype), false),
             _ => (register_type(dtype), false),
         };
         Self { op, dtype, kept, compensated }
+    }
+
+    /// Whether it keeps what rounding takes.
+    pub(super) fn is_compensated(&self) -> bool {
+        self.compensated
     }
 
     /// An upper bound of its size in memory, in bytes; exact alignment is the compiler's business.
@@ -116,17 +125,15 @@ DEVICE void join(Total *t, Total other) {{
     /// All items of a warp have to call it.
     pub(super) fn shuffle(&self, name: &str, function: &str) -> String {
         let mut text = format!("DEVICE Total {name}(Total t, i32 place, i32 width) {{\n");
-        let small = !matches!(self.kept, "f64" | "f32" | "i64" | "u64" | "i32" | "u32");
-        let mut fields = vec![("kept", self.kept, if small { "i32" } else { self.kept })];
+        let mut fields = vec![("kept", self.kept)];
         if self.compensated {
-            fields.push(("lost", self.kept, self.kept));
+            fields.push(("lost", self.kept));
         }
         if self.op.gives_index() {
-            fields.push(("at", "i64", "i64"));
+            fields.push(("at", "i64"));
         }
-        for (field, held, moved) in fields {
-            let _ =
-                writeln!(text, "    t.{field} = ({held}){function}(0xffffffffu, ({moved})t.{field}, place, width);");
+        for (field, held) in fields {
+            let _ = writeln!(text, "    t.{field} = ({held}){function}(0xffffffffu, t.{field}, place, width);");
         }
         text + "    return t;\n}\n"
     }

@@ -1,7 +1,8 @@
 //! The tests of the CUDA backend where no GPU is: over the fake driver, and its kernels through NVIDIA's compiler.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use super::build::Program;
 use super::libtest::Summary;
@@ -22,41 +23,58 @@ struct FakeRun {
     variables: &'static [(&'static str, &'static str)],
     /// Which cases, if not all: the program runs once for each of these.
     filters: &'static [&'static str],
-    sanitized: bool,
+    how: How,
+}
+
+/// What is special about a run besides its variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Plain,
+    /// Products of floats go through gradix's own kernel.
+    WithoutBlas,
+    /// Kernels are compiled with ASan and UBSan.
+    Sanitized,
 }
 
 /// Every run, the plain one first. Under the sanitizers everything is compiled again and slower, so a part has to do: of
 /// every kind of kernel that walks memory, small shapes.
-const RUNS: [FakeRun; 5] = [
-    FakeRun { name: "CUDA fake", targets: &[], variables: &[], filters: &[""], sanitized: false },
+const RUNS: [FakeRun; 6] = [
+    FakeRun { name: "CUDA fake", targets: &[], variables: &[], filters: &[""], how: How::Plain },
+    FakeRun {
+        name: "CUDA fake, no cuBLASLt",
+        targets: &["conformance"],
+        variables: &[],
+        filters: &["matmul/"],
+        how: How::WithoutBlas,
+    },
     // The table of gradients leaves itself out where operations fuse.
     FakeRun {
         name: "CUDA fake, eager",
         targets: &["gradients_cuda"],
         variables: &[("GRADIX_EAGER", "1")],
         filters: &["table/"],
-        sanitized: false,
+        how: How::Plain,
     },
     FakeRun {
         name: "CUDA fake, descending, late",
         targets: &["conformance"],
         variables: &[("FAKE_CUDA_ORDER", "descending"), ("FAKE_CUDA_ASYNC", "1")],
         filters: &[""],
-        sanitized: false,
+        how: How::Plain,
     },
     FakeRun {
         name: "CUDA fake, random, direct",
         targets: &["conformance", "faults"],
         variables: &[("FAKE_CUDA_ORDER", "random"), ("GRADIX_CUDA_ALLOC", "direct")],
         filters: &[""],
-        sanitized: false,
+        how: How::Plain,
     },
     FakeRun {
         name: "CUDA fake, sanitized",
         targets: &["conformance"],
         variables: &[("GRADIX_CUDA_ALLOC", "direct"), ("FAKE_CUDA_SANITIZE", "1")],
         filters: &SANITIZED,
-        sanitized: true,
+        how: How::Sanitized,
     },
 ];
 
@@ -88,13 +106,39 @@ pub(super) fn probe(name: &str) -> Result<Option<Probe>, String> {
     }
 }
 
+/// The folder that gets the source of every kernel that runs over the fake, for NVIDIA's compiler.
+fn sources(ws: &Workspace) -> PathBuf {
+    ws.root.join("target/fake-cuda/sources")
+}
+
+/// `cargo xtask cuda-kernels`: all kernels that the kit causes through NVIDIA's compiler, for all devices with `--all`.
+pub(crate) fn kernels(args: &[String]) -> Result<bool, String> {
+    let all = match args {
+        [] => false,
+        [word] if word == "--all" => true,
+        _ => return Err("cuda-kernels takes nothing but --all".to_owned()),
+    };
+    let start = Instant::now();
+    let ws = Workspace::load()?;
+    let built = super::build::build(&ws, &["--tests", "-p", PACKAGE])?;
+    if let Some((package, target)) = built.broken.first() {
+        return Err(format!("{package} {target} does not compile"));
+    }
+    let chosen = |p: &&Program| p.package == PACKAGE && ["conformance", "kernels"].contains(&p.target.as_str());
+    let programs: Vec<&Program> = built.programs.iter().filter(chosen).collect();
+    let mut report = Report::default();
+    run_fake(&ws, &programs, &|run| run.variables.is_empty() && run.how != How::Sanitized, &mut report)?;
+    run_nvrtc(&ws, &programs, all, &mut report)?;
+    Ok(report.print(&ws, start.elapsed()))
+}
+
 /// Runs everything that this machine can; what it cannot is a row that says why.
 pub(super) fn run(ws: &Workspace, programs: &[Program], quick: bool, report: &mut Report) {
     let programs: Vec<&Program> = programs.iter().filter(|p| concerns(p)).collect();
     if programs.is_empty() {
         return;
     }
-    let fake = run_fake(ws, &programs, quick, report);
+    let fake = run_fake(ws, &programs, &|run| !quick || run.variables.is_empty(), report);
     if let (Err(why), Ok(())) = (&fake, fake_cuda::available()) {
         // This machine has all that it takes, so something is broken.
         let summary = Summary::of_one(false, why);
@@ -108,7 +152,11 @@ pub(super) fn run(ws: &Workspace, programs: &[Program], quick: bool, report: &mu
             time,
         });
     }
-    let compiled = run_nvrtc(ws, &programs, report);
+    let compiled = if fake.is_ok() {
+        run_nvrtc(ws, &programs, false, report)
+    } else {
+        Err("the kernels come from the runs over the fake driver".to_owned())
+    };
     for (name, what) in [("CUDA (fake driver)", fake), ("CUDA (kernels through NVRTC)", compiled)] {
         let (ran, why) = match what {
             Ok(how) => ("yes", how),
@@ -124,20 +172,31 @@ fn concerns(program: &Program) -> bool {
     is_test && (program.package == PACKAGE || program.target.contains("cuda"))
 }
 
-fn run_fake(ws: &Workspace, programs: &[&Program], quick: bool, report: &mut Report) -> Result<String, String> {
+fn run_fake(
+    ws: &Workspace,
+    programs: &[&Program],
+    takes: &dyn Fn(&FakeRun) -> bool,
+    report: &mut Report,
+) -> Result<String, String> {
     let fake = fake_cuda::build(ws)?;
+    let sources = sources(ws);
+    // Those of earlier versions are of no interest. The folder may not be there.
+    drop(std::fs::remove_dir_all(&sources));
     println!("\n== run: CUDA fake (the driver, NVRTC and cuBLASLt are stand-ins: this is no GPU)");
     print!("[smoke] the fake driver itself … ");
     run_command(&mut Command::new(fake.smoke()), PACKAGE, Kind::Integration, "smoke", "CUDA fake", report);
     let mut names = Vec::new();
-    for run in RUNS.iter().filter(|run| !quick || run.variables.is_empty()) {
-        let preload = if run.sanitized { sanitizer()? } else { String::new() };
+    for run in RUNS.iter().filter(|run| takes(run)) {
+        let sanitized = run.how == How::Sanitized;
+        let preload = if sanitized { sanitizer()? } else { String::new() };
+        let lib = if run.how == How::WithoutBlas { fake.without_cublaslt() } else { fake.lib() };
         println!("-- {}", run.name);
         for program in programs.iter().filter(|p| run.takes(p)) {
             for filter in run.filters {
                 let mut command = program_command(ws, program);
-                run.fill(&mut command, &fake.lib());
-                if run.sanitized {
+                run.fill(&mut command, &lib);
+                command.env("FAKE_CUDA_SOURCES", &sources);
+                if sanitized {
                     command.env("LD_PRELOAD", &preload);
                 }
                 if !filter.is_empty() {
@@ -163,7 +222,7 @@ impl FakeRun {
         command.env("GRADIX_REQUIRE_FAKE_CUDA", "1").env("GRADIX_DENY_FALLBACK", "1");
         // The user's cache must not get, nor give, what is no machine code.
         command.env("GRADIX_CUDA_CACHE", "");
-        if self.sanitized {
+        if self.how == How::Sanitized {
             // What the program under test keeps until its end is not the matter here.
             command.env("ASAN_OPTIONS", "detect_leaks=0").env("UBSAN_OPTIONS", "print_stacktrace=1");
         }
@@ -178,17 +237,22 @@ fn sanitizer() -> Result<String, String> {
     if Path::new(&path).is_absolute() { Ok(path) } else { Err("g++ comes without the address sanitizer".to_owned()) }
 }
 
-fn run_nvrtc(ws: &Workspace, programs: &[&Program], report: &mut Report) -> Result<String, String> {
+/// So many kernels the kit causes at least; fewer would mean that something was not looked at.
+const LEAST: usize = 5000;
+
+fn run_nvrtc(ws: &Workspace, programs: &[&Program], all: bool, report: &mut Report) -> Result<String, String> {
     let dir = nvrtc::folder(ws).ok_or("NVRTC is not set up: `cargo xtask setup` downloads it into target/nvrtc")?;
     let program =
         programs.iter().find(|p| p.target == "kernels").ok_or("the test `kernels` is not in this selection")?;
     println!("\n== run: NVRTC ({})", dir.display());
     let mut command = program_command(ws, program);
     command.env("LD_LIBRARY_PATH", &dir).env("GRADIX_REQUIRE_NVRTC", "1");
-    command.env("GRADIX_NVRTC_ARCHS", nvrtc::ARCHITECTURES);
+    command.env("GRADIX_NVRTC_ARCHS", nvrtc::ARCHITECTURES).env("GRADIX_NVRTC_LEAST", LEAST.to_string());
+    command.env("GRADIX_KERNEL_SOURCES", sources(ws)).env("GRADIX_NVRTC_ALL", if all { "1" } else { "0" });
     print!("{} kernels … ", program.package);
     run_command(&mut command, &program.package, program.kind, "kernels", "NVRTC", report);
-    Ok(format!("for compute capabilities {}, failing on spills", nvrtc::ARCHITECTURES))
+    let what = if all { "all kernels for" } else { "all kernels for the first, each for one more, of" };
+    Ok(format!("{what} compute capabilities {}, failing on spills", nvrtc::ARCHITECTURES))
 }
 
 #[cfg(test)]

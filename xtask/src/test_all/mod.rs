@@ -1,7 +1,7 @@
 //! `cargo xtask test-all`: every test and every example, under every setting, and one table at the end.
 
 pub(crate) mod build;
-mod cuda;
+pub(crate) mod cuda;
 mod libtest;
 mod plan;
 mod report;
