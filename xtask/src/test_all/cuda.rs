@@ -32,7 +32,7 @@ enum How {
     Plain,
     /// Products of floats go through gradix's own kernel.
     WithoutBlas,
-    /// Kernels are compiled with ASan and UBSan.
+    /// Kernels are compiled with the sanitizers.
     Sanitized,
 }
 
