@@ -100,3 +100,37 @@ fn reductions_of_lines_that_are_read_several_values_at_once() {
     let got = values(&deviation(&numbers(&device, [4, 512], DType::F32).unwrap()).unwrap());
     assert_eq!(got, values(&theirs(&numbers(&Reference, [4, 512], DType::F32).unwrap()).unwrap()));
 }
+
+/// Outputs beside each other, of which an item makes several; exact as above.
+#[test]
+fn reductions_of_columns_that_are_read_several_at_once() {
+    let Some(fake) = Fake::get() else { return };
+    let device = Cuda::open(0).unwrap();
+    let operations = [ReduceOp::Sum, ReduceOp::Max, ReduceOp::ArgMin];
+    for (kind, dtype) in [DType::F64, DType::F32, DType::F16, DType::U8].into_iter().enumerate() {
+        for (which, dims) in [[5, 16], [700, 24], [130, 64]].into_iter().enumerate() {
+            let (ours, theirs) = (numbers(&device, dims, dtype).unwrap(), numbers(&Reference, dims, dtype).unwrap());
+            let op = operations[(kind + which) % 3];
+            let wanted = values(&theirs.reduce(op, &[0], false).unwrap());
+            fake.set("order", ORDERS[which]);
+            assert_eq!(values(&ours.reduce(op, &[0], false).unwrap()), wanted, "{op:?} of {dims:?}, {dtype}");
+        }
+    }
+    // Of a middle axis, of a part whose beginning is aligned and of one where it is not, and with a prologue whose other input
+    // is the same for all columns.
+    fn more<B: Backend>(x: &Array<B>) -> Result<Vec<Vec<f64>>> {
+        let cube = x.reshape(&Shape::new([3, 20, 64])?)?;
+        let far = x.sub(&x.reduce(ReduceOp::Max, &[1], true)?)?.unary(UnaryOp::Square)?;
+        Ok(vec![
+            values(&cube.sum(&[1], false)?),
+            values(&cube.sum(&[0, 1], true)?),
+            values(&x.narrow(1, 8, 24)?.sum(&[0], false)?),
+            values(&x.narrow(1, 3, 24)?.sum(&[0], false)?),
+            values(&far.sum(&[0], false)?),
+        ])
+    }
+    for dtype in [DType::F32, DType::BF16] {
+        let got = more(&numbers(&device, [60, 64], dtype).unwrap()).unwrap();
+        assert_eq!(got, more(&numbers(&Reference, [60, 64], dtype).unwrap()).unwrap(), "{dtype}");
+    }
+}

@@ -155,11 +155,24 @@ fn rows_are_summed_by_warps_that_read_sixteen_bytes_at_once_on_cuda() {
     for odd in [part(3, 2048), matrix(64, 4095), matrix(64, 4096).slice(1, 0, 2048, 2).unwrap()] {
         assert!(!sums(Dialect::Cuda, &odd, 1, DType::F32)[0].contains("Pack0"), "{odd:?}");
     }
-    let columns = &sums(Dialect::Cuda, &matrix(64, 4096), 0, DType::F32)[0];
-    assert!(!columns.contains("Pack0") && !columns.contains("__shfl"), "{columns}");
     for text in sums(Dialect::OpenCl, &matrix(64, 4096), 1, DType::F32) {
         assert!(!text.contains("__shfl") && !text.contains("Pack0"), "{text}");
     }
+}
+
+#[test]
+fn an_item_sums_columns_that_lie_beside_each_other_on_cuda() {
+    let matrix = |rows, columns| Layout::contiguous(Shape::new([rows, columns]).unwrap());
+    for (dtype, lanes) in [(DType::F64, 2), (DType::F32, 4), (DType::BF16, 8)] {
+        let text = &sums(Dialect::Cuda, &matrix(64, 4096), 0, dtype)[0];
+        assert!(text.contains(&format!("Total totals[{lanes}];")) && !text.contains("__shfl"), "{text}");
+        assert!(text.contains("const Pack0 pack0 = *(const Pack0 *)(in0 + at0);"), "{text}");
+    }
+    let part = matrix(64, 4096).narrow(1, 3, 2048).unwrap();
+    for odd in [part, matrix(64, 4094), matrix(64, 4096).slice(1, 0, 2048, 2).unwrap()] {
+        assert!(!sums(Dialect::Cuda, &odd, 0, DType::F32)[0].contains("Pack0"), "{odd:?}");
+    }
+    assert!(!sums(Dialect::OpenCl, &matrix(64, 4096), 0, DType::F32)[0].contains("Pack0"));
 }
 
 #[test]

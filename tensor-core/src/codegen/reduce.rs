@@ -37,7 +37,9 @@ pub struct ReduceKernel {
     team: u8,
     /// How many neighbouring values an item reads at once.
     lanes: u8,
-    /// The inputs that are the same for all values of an output, as bits; known only where several values are read at once.
+    /// Whether these are of neighbouring outputs, which the item makes all, rather than of one.
+    columns: bool,
+    /// The inputs that are the same for all of these, as bits; known only where several values are read at once.
     still: u8,
 }
 
@@ -176,13 +178,20 @@ impl Job<'_> {
         let by_output = !self.kept.is_empty() && innermost(&outer_strides) < innermost(&inner_strides);
         let interleaved = !self.target.is_cpu && !by_output;
         let (outs, span) = (outer_dims.iter().product::<usize>(), inner_dims.iter().product::<usize>());
-        let segments = Split::segments(outs, span, interleaved, self.target);
+        let columns =
+            if by_output { self.columns(&inner_dims, &inner_strides, &outer_dims, &outer_strides) } else { None };
+        // So many outputs an item makes.
+        let each = columns.map_or(1, |(_, lanes, _)| usize::from(lanes));
+        let segments = Split::segments(outs / each, span, interleaved, self.target);
         let (team, segments) = Split::teams(span, segments, interleaved, self.target);
         let totals = segments / team;
-        let split = Split { outs, span, segments, interleaved, by_output };
+        let split = Split { outs: outs / each, span, segments, interleaved, by_output };
 
-        let (lanes, still) =
-            if interleaved { self.pack(&inner_dims, &inner_strides, &outer_dims, &outer_strides) } else { (1, 0) };
+        let (lanes, still) = match columns {
+            Some((_, lanes, still)) => (lanes, still),
+            None if interleaved => self.pack(&inner_dims, &inner_strides, &outer_dims, &outer_strides),
+            None => (1, 0),
+        };
         let inner = route(&inner_dims, &inner_strides, &offsets)?;
         let last = totals == 1;
         let mut outer_offsets = offsets.clone();
@@ -190,7 +199,12 @@ impl Job<'_> {
             outer_strides.push(self.out.strides.to_vec());
             outer_offsets.push(self.out.offset as usize);
         }
-        let outer = route(&outer_dims, &outer_strides, &outer_offsets)?;
+        let mut groups = outer_dims.clone();
+        if let Some((axis, ..)) = columns {
+            groups[axis] /= each;
+            outer_strides.iter_mut().for_each(|strides| strides[axis] *= each as isize);
+        }
+        let outer = route(&groups, &outer_strides, &outer_offsets)?;
         // Walks add up, and both count in the same type.
         let far = outs.saturating_mul(span).max(outs.saturating_mul(segments)) > i32::MAX as usize / 2
             || all.iter().any(|operand| operand.reach(dims) > i32::MAX as usize);
@@ -206,6 +220,7 @@ impl Job<'_> {
             last,
             team: team as u8,
             lanes,
+            columns: columns.is_some(),
             still,
         };
         let block = kernel.block(&split, &outer, &inner, spec.shape, &offsets, self.out.offset as usize);
@@ -216,7 +231,7 @@ impl Job<'_> {
         let total = Total::new(spec.op, dtype, self.target);
         let results = if last { self.out.slot } else { plan.temp(outs * totals * total.size()) };
         slots.push(results);
-        let items = whole_groups(outs * segments, group(self.target));
+        let items = whole_groups(split.outs * segments, group(self.target));
         plan.launches.push(Launch {
             kernel: Kernel::Reduce(kernel),
             params: block.finish(),
@@ -261,6 +276,37 @@ impl Job<'_> {
         if packs && lanes > 1 { (lanes as u8, still) } else { (1, 0) }
     }
 
+    /// The same for neighbouring outputs whose values lie beside each other: along which of the kept axes, how many outputs an
+    /// item makes, and which inputs are the same for these.
+    fn columns(
+        &self,
+        inner_dims: &[usize],
+        inner_strides: &[Vec<isize>],
+        outer_dims: &[usize],
+        outer_strides: &[Vec<isize>],
+    ) -> Option<(usize, u8, u8)> {
+        if self.target.dialect != Dialect::Cuda || self.spec.prologue.uses_position() {
+            return None;
+        }
+        let axis = outer_dims.iter().rposition(|&size| size > 1)?;
+        let is_still = |number: usize| outer_strides[number][axis] == 0;
+        let moving = || (0..self.inputs.len()).filter(|&number| !is_still(number));
+        let still =
+            (0..self.inputs.len()).filter(|&number| is_still(number)).fold(0, |bits, number| bits | 1 << number);
+        let lanes = (PACK / moving().map(|number| self.inputs[number].dtype.size()).max()?).min(8);
+        let dense = self.out.strides[axis] == 1 && moving().all(|number| outer_strides[number][axis] == 1);
+        let aligned = |number: usize| {
+            let outer = outer_dims.iter().zip(&outer_strides[number]).enumerate();
+            let outer = outer.filter(|(place, (size, _))| *place != axis && **size > 1).map(|(_, (_, step))| *step);
+            let inner = inner_dims.iter().zip(&inner_strides[number]);
+            let inner = inner.filter(|(size, _)| **size > 1).map(|(_, step)| *step);
+            outer.chain(inner).chain([self.inputs[number].offset]).all(|step| step.unsigned_abs().is_multiple_of(lanes))
+        };
+        let fits = lanes > 1 && lanes * self.spec.prologue.insts().len() <= MAX_UNROLLED;
+        let packs = fits && dense && outer_dims[axis].is_multiple_of(lanes) && moving().all(aligned);
+        packs.then_some((axis, lanes as u8, still))
+    }
+
     /// Joins `count` totals for each output, in as many launches as it takes.
     fn join(&self, plan: &mut Plan, dtype: DType, outer_dims: &[usize], from: Slot, outs: usize, count: usize) {
         let (team, segments, interleaved) = Split::joining(count, self.target);
@@ -288,6 +334,7 @@ impl Job<'_> {
             last,
             team: team as u8,
             lanes: 1,
+            columns: false,
             still: 0,
         };
         let block = kernel.block(&split, &outer, &inner, self.spec.shape, &[], self.out.offset as usize);
@@ -448,6 +495,9 @@ impl ReduceKernel {
         for number in 0..inputs {
             let _ = writeln!(text, "    in{number} += (i64)p.offset[{number}] + base{number};");
         }
+        if let (Some(program), true) = (&self.prologue, self.columns) {
+            return text + &self.take_columns(program, &total);
+        }
         if let (Some(program), 2..) = (&self.prologue, self.lanes) {
             text += &self.take_packs(program);
             return self.finish(text, &total, target);
@@ -563,6 +613,69 @@ impl ReduceKernel {
                 if is_still(number) { still(number) } else { load(inputs[number], &format!("in{number}"), "k") }
             }),
         );
+        text
+    }
+
+    /// The same for outputs beside each other, up to the end of the kernel: an item has a total for each.
+    fn take_columns(&self, program: &Program, total: &Total) -> String {
+        let (inputs, lanes) = (self.inputs(), self.lanes);
+        let is_still = |number: usize| self.still >> number & 1 == 1;
+        let mut text = String::new();
+        for (number, &dtype) in inputs.iter().enumerate().filter(|&(number, _)| !is_still(number)) {
+            let bytes = usize::from(lanes) * dtype.size();
+            let _ =
+                writeln!(text, "    struct __align__({bytes}) Pack{number} {{ {} v[{lanes}]; }};", storage_type(dtype));
+        }
+        let _ = write!(
+            text,
+            "    Total totals[{lanes}];
+    #pragma unroll
+    for (i32 l = 0; l < {lanes}; l++) totals[l] = empty();
+    COUNT j = s * (COUNT)p.start;
+    const COUNT end = (COUNT)p.length < (COUNT)p.span - j ? j + (COUNT)p.length : (COUNT)p.span;
+    // The last segment of many may lie beyond the end.
+    if (j < (COUNT)p.span) {{
+    for (; j < end; j += (COUNT)p.step) {{
+    const COUNT k = j;
+"
+        );
+        let at: Vec<String> = (0..inputs.len()).map(|number| format!("at{number}")).collect();
+        text += &self.inner.text("inner", "k", &at);
+        for (number, &dtype) in inputs.iter().enumerate() {
+            let line = if is_still(number) {
+                let value = load(dtype, &format!("in{number}"), &format!("at{number}"));
+                format!("const {} still{number} = {value}", register_type(dtype))
+            } else {
+                format!("const Pack{number} pack{number} = *(const Pack{number} *)(in{number} + at{number})")
+            };
+            let _ = writeln!(text, "    {line};");
+        }
+        let value = |number: usize| {
+            if is_still(number) {
+                format!("still{number}")
+            } else {
+                load(inputs[number], &format!("pack{number}.v"), "l")
+            }
+        };
+        let _ = write!(
+            text,
+            "    #pragma unroll
+    for (i32 l = 0; l < {lanes}; l++) {{
+{}    take(&totals[l], {}, (i64)k);
+    }}
+    }}
+    }}
+",
+            body::statements(program, value, "number"),
+            register(program.outputs()[0]),
+        );
+        let store = if self.last {
+            text += "    out += p.out_offset;\n";
+            store(total.out_dtype(), "out", "at_out + l", &total.result("totals[l]"))
+        } else {
+            format!("out[(o * {lanes} + l) * segments + s] = totals[l];")
+        };
+        let _ = write!(text, "    #pragma unroll\n    for (i32 l = 0; l < {lanes}; l++) {{\n    {store}\n    }}\n}}\n");
         text
     }
 
