@@ -408,6 +408,12 @@ class Jax:
         return None
 
 
+def kibibytes(field):
+    """A number of this process's status."""
+    with open("/proc/self/status") as file:
+        return next(float(line.split()[1]) for line in file if line.startswith(field + ":"))
+
+
 def main():
     libraries = {}
     for name, make in [("torch", Torch), ("jax", Jax)]:
@@ -431,6 +437,13 @@ def main():
             answer = " ".join(map(repr, sample(libraries[name].read(functions[name]()))))
         elif command == "time":
             answer = repr(libraries[name].run(functions[name], int(words[1])))
+        elif command == "peak":
+            # This sets the peak back to what is resident now.
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write("5")
+            before = kibibytes("VmRSS")
+            libraries[name].run(functions[name], int(words[1]))
+            answer = repr((kibibytes("VmHWM") - before) / 1024)
         else:
             functions[name] = None
             answer = "ok"

@@ -1,5 +1,6 @@
 //! One case as one library runs it.
 
+use crate::memory;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -11,6 +12,9 @@ pub(crate) trait Job {
     /// Runs it twice and gives some of the numbers that came out of the second: after two steps of a training loop the
     /// loss shows the gradients of the first.
     fn digest(&mut self) -> Vec<f64>;
+
+    /// The memory, in MiB, that running it the first few times takes at its peak, where the system says so.
+    fn peak(&mut self) -> Option<f64>;
 }
 
 /// How a library makes a case ready; `None` for one that it cannot do.
@@ -41,6 +45,10 @@ impl<T, S: FnMut() -> T, R: Fn(T) -> Vec<f64>> Job for Steps<S, R> {
     fn digest(&mut self) -> Vec<f64> {
         drop((self.step)());
         crate::data::sample(&(self.read)((self.step)()))
+    }
+
+    fn peak(&mut self) -> Option<f64> {
+        memory::rise(|| _ = self.time(memory::RUNS))
     }
 }
 

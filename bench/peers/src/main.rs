@@ -7,6 +7,7 @@ mod cases;
 mod data;
 mod job;
 mod limits;
+mod memory;
 mod ours;
 mod python;
 mod table;
@@ -36,10 +37,15 @@ struct Arguments {
     rounds: usize,
     /// A library and a case to try, and nothing else.
     try_out: Option<(String, String)>,
+    /// Memory is measured instead of time.
+    memory: bool,
+    /// A library and a case whose memory to measure, and nothing else.
+    memory_of: Option<(String, String)>,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut found = Arguments { only: Vec::new(), python: None, rounds: 9, try_out: None };
+    let mut found =
+        Arguments { only: Vec::new(), python: None, rounds: 9, try_out: None, memory: false, memory_of: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -52,7 +58,12 @@ fn arguments() -> Result<Arguments, String> {
                 found.rounds = number.ok_or_else(|| format!("--rounds needs a number above 0, and got `{rounds}`"))?;
             }
             "--try" => found.try_out = Some((value()?, value()?)),
-            _ => return Err(format!("unknown argument `{word}`: there are --only FILTER, --python PATH, --rounds N")),
+            "--memory" => found.memory = true,
+            "--memory-of" => found.memory_of = Some((value()?, value()?)),
+            _ => {
+                let there_are = "--only FILTER, --python PATH, --rounds N, --memory";
+                return Err(format!("unknown argument `{word}`: there are {there_are}"));
+            }
         }
     }
     Ok(found)
@@ -101,8 +112,17 @@ fn main() -> ExitCode {
 fn run() -> Result<bool, String> {
     let arguments = arguments()?;
     let libraries = libraries(arguments.python.as_deref())?;
+    let named = |name: &str| libraries.iter().find(|library| library.name == name).ok_or("no such library");
+    if let Some((library, case)) = &arguments.memory_of {
+        memory::print(named(library)?, case)?;
+        return Ok(true);
+    }
+    if arguments.memory {
+        memory::table(&libraries, &arguments.only, arguments.python.as_deref())?;
+        return Ok(true);
+    }
     if let Some((library, case)) = &arguments.try_out {
-        let library = libraries.iter().find(|l| l.name == *library).ok_or("no such library")?;
+        let library = named(library)?;
         (library.prepare)(case).ok_or("no such case")?.digest();
         return Ok(true);
     }

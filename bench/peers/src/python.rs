@@ -1,6 +1,7 @@
 //! PyTorch and JAX in a Python process: `peers.py` answers one line for each that it reads.
 
 use crate::job::{Job, Library};
+use crate::memory;
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -84,6 +85,11 @@ impl Job for Remote {
 
     fn digest(&mut self) -> Vec<f64> {
         self.ask("digest").split_whitespace().map(|x| x.parse().expect("a number")).collect()
+    }
+
+    fn peak(&mut self) -> Option<f64> {
+        let answer = self.process.borrow_mut().ask(&format!("peak {} {}", self.library, memory::RUNS));
+        answer.unwrap_or_else(|why| panic!("{why}")).parse().ok()
     }
 }
 
