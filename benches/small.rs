@@ -2,6 +2,9 @@
 //!
 //! Printed are the shortest and the median time of many short rounds.
 
+mod data;
+
+use data::tensor;
 use gradix::optim::{Optimizer, Sgd};
 use gradix::prelude::*;
 use std::hint::black_box;
@@ -9,20 +12,6 @@ use std::time::Instant;
 
 /// How long a case is timed.
 const SECONDS: f64 = 0.4;
-
-/// Floats without a pattern from −`scale` to `scale`.
-fn tensor(seed: u64, shape: &[usize], scale: f32) -> Tensor {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let values: Vec<f32> = (0..shape.iter().product())
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            ((state >> 40) as f32 / (1 << 23) as f32 - 1.0) * scale
-        })
-        .collect();
-    Tensor::from_slice(&values, shape)
-}
 
 struct Bench {
     filters: Vec<String>,

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 const OPS: usize = 64;
 
 /// A program for each operation and dtype.
-struct Table([OnceLock<Program>; OPS * DType::ALL.len()]);
+struct Table([OnceLock<Box<Program>>; OPS * DType::ALL.len()]);
 
 impl Table {
     const fn new() -> Self {
@@ -17,7 +17,7 @@ impl Table {
 
     #[inline]
     fn get(&'static self, op: usize, dtype: DType, make: impl FnOnce() -> Program) -> &'static Program {
-        self.0[op * DType::ALL.len() + dtype as usize].get_or_init(make)
+        self.0[op * DType::ALL.len() + dtype as usize].get_or_init(|| Box::new(make()))
     }
 }
 
