@@ -29,11 +29,13 @@ const PARTS: [Part; 2] = [
             "--test=conformance",
             "--test=start",
             "--test=gradients_cuda",
+            "--test=graphs_cuda",
         ],
         programs: &[
             ("gradix-backend-cuda", "conformance", "conformance"),
             ("gradix-backend-cuda", "start", "start"),
             ("gradix", "gradients_cuda", "gradients"),
+            ("gradix", "graphs_cuda", "graphs"),
         ],
     },
     Part {

@@ -170,6 +170,7 @@ say "$card"
 run_kit
 run_test start start
 run_test gradients gradients
+run_test graphs graphs
 if [ -z "$quick" ]; then
     GRADIX_EAGER=1
     export GRADIX_EAGER
