@@ -204,14 +204,17 @@ impl<B: Backend> Tensor<B> {
         }
         let (places, keys) = (self.size(-2), key.size(-2));
         let mut scores = (self * (self.size(-1) as f64).sqrt().recip()).matmul(&key.transpose(-2, -1));
+        // Added, not filled in: the gradient of an addition is no pass over the scores, and it is 0 where the weight is.
+        let never = f64::NEG_INFINITY;
         if causal {
-            let all = Array::full(&self.device(), true, &ok(Shape::new([places, keys])), DType::Bool);
-            let later = Self::from_array(ok(all.triangle(1, true)));
-            scores = scores.masked_fill(&later, f64::NEG_INFINITY);
+            let shape = ok(Shape::new([places, keys]));
+            let all = Array::full(&self.device(), never, &shape, scores.dtype());
+            scores += Self::from_array(ok(all.triangle(1, true)));
         }
         match mask {
             Some(mask) if mask.dtype() == DType::Bool => {
-                scores = scores.masked_fill(&mask.logical_not(), f64::NEG_INFINITY);
+                let zero = Self::from_array(Array::full(&mask.device(), 0.0, &mask.checked_shape(), scores.dtype()));
+                scores += zero.masked_fill(&mask.logical_not(), never);
             }
             Some(mask) => scores += mask,
             None => {}
