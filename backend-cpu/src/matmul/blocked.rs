@@ -160,13 +160,13 @@ impl Drop for CountDown<'_> {
 
 /// Steps along `k` in a block: blocks of equal length, so that no short one is left over. They depend on nothing else, since
 /// a sum's rounding does on them.
-fn depth<F>(k: usize) -> usize {
+pub(super) fn depth<F>(k: usize) -> usize {
     let most = DEPTH_BYTES / size_of::<F>();
     if k <= most { k } else { k.div_ceil(k.div_ceil(most)) }
 }
 
 /// The rows of a tile and the lanes of a vector on an instruction set.
-struct Shape<F>(PhantomData<F>);
+pub(super) struct Shape<F>(pub(super) PhantomData<F>);
 
 impl<F: Factor> Task for Shape<F> {
     type Output = [usize; 2];
@@ -185,10 +185,10 @@ impl<F: Factor> Task for Shape<F> {
 
 /// Rows of a tile, so that it fills the registers (32 with AVX-512, else 16) and leaves some for operands.
 #[cfg(target_arch = "x86_64")]
-const ROWS_64: usize = 8;
+pub(super) const ROWS_64: usize = 8;
 #[cfg(target_arch = "x86_64")]
-const ROWS_32: usize = 6;
-const ROWS_16: usize = 4;
+pub(super) const ROWS_32: usize = 6;
+pub(super) const ROWS_16: usize = 4;
 
 /// A part of the result, computed by one thread.
 struct Part<'a, F: Factor> {
@@ -380,4 +380,4 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
 const SHORT: usize = 128;
 
 /// The most lanes of any vector: 64 bytes of i16.
-const MAX_LANES: usize = 32;
+pub(super) const MAX_LANES: usize = 32;

@@ -4,11 +4,12 @@ mod blocked;
 mod line;
 mod pack;
 mod vector;
+mod windows;
 
 use crate::number::{Number, Truth, for_number};
 use crate::parallel::for_each_range;
 use crate::pointwise::{moves::prefetch, pointwise};
-use crate::strided::{Axes, Source, Target, Walk, axes_of, count, merge};
+use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
 use crate::vecmath::Level;
 use crate::{Buffer, Cpu};
 use pack::{Index, Matrix};
@@ -248,13 +249,14 @@ fn run<T: Operand>(
     let mut batch: Axes<3> = axes_of(&out.layout.dims()[..spec.batch], steps, |_| true);
     merge(&mut batch);
     assert!(out.layout.is_contiguous(), "a product's result is contiguous");
-    let mut starts = [const { Vec::new() }; 4];
-    let [of_rows, of_a, of_b, of_columns] = &mut starts;
+    let mut starts = [const { Vec::new() }; 5];
+    let [of_rows, of_a, of_b, of_columns, of_all_columns] = &mut starts;
     let (last_row, last_inner) = (spec.batch + spec.rows, spec.batch + spec.inner);
     let mut rows = index(a.layout, spec.batch..last_row, of_rows);
     let along_a = index(a.layout, last_row..a.layout.rank(), of_a);
     let along_b = index(b.layout, spec.batch..last_inner, of_b);
     let columns = index(b.layout, last_inner..b.layout.rank(), of_columns);
+    let (b_dims, b_steps) = (b.layout.dims(), b.layout.strides());
     let (a, b, to) = (Source::<T>::new(a), Source::<T>::new(b), Target::<T>::new(out));
     let mut each = Each::new(level, spec, extras, out);
     // Many matrices times the same one are one taller matrix times it.
@@ -269,10 +271,55 @@ fn run<T: Operand>(
         batch.pop();
         each = None;
     }
+    if T::IS_FACTOR && k > 0 {
+        let work = windows::Products {
+            batch: &batch,
+            a: Matrix::new(level, a.at(0), [rows, along_a]),
+            b: Matrix::new(level, b.at(0), [along_b, columns]),
+            out: Target::from_ptr(to.at(0).cast()),
+            m,
+            k,
+            n,
+            threads: threads(count(&batch) * m * n * k),
+        };
+        // SAFETY: the views' matrices and that of the contiguous result, which nobody else writes; its elements are factors. Memory
+        // between a view's elements is its buffer's, and was written by who made it.
+        if unsafe { windows::products(level, &work)? } {
+            return Some(Ok(false));
+        }
+    }
+    if let &[Axis { size, steps: [0, step, _] }] = &batch[..]
+        && MERGED.contains(&n)
+        && m.min(k) > 64
+    {
+        // One matrix times many few-columned ones is that matrix times all their columns, packed once.
+        let mut axes = axes_of(&b_dims[last_inner..], [&b_steps[last_inner..]], |_| true);
+        axes.insert(0, Axis { size, steps: [step] });
+        let columns = Index::new(&mut axes, of_all_columns);
+        let mut together = Buffer::new(size * m * n * size_of::<T>())?;
+        let from = Target::<T>::from_ptr(together.as_mut_ptr().cast());
+        products::<T>(level, &Axes::new(), a, [rows, along_a], b, [along_b, columns], from, [m, size * n, k], None)?;
+        for_each_range(size * m, (crate::parallel::GRAIN / n).max(1), |lines| {
+            for line in lines {
+                let at = (line % m * size + line / m) * n;
+                // SAFETY: a row of a product, of which there are `size` times `m`; nobody else accesses it in the result.
+                unsafe { to.at((line * n) as isize).copy_from_nonoverlapping(from.at(at as isize).cast_const(), n) };
+            }
+        });
+        return Some(Ok(false));
+    }
     products::<T>(level, &batch, a, [rows, along_a], b, [along_b, columns], to, [m, n, k], each.as_ref())?;
     Some(each.map_or(Ok(false), |each| {
         each.failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(true), Err)
     }))
+}
+
+/// Columns of each of many matrices, all to be multiplied by one, that are better put side by side.
+const MERGED: Range<usize> = 2..1024;
+
+/// The threads that so many multiplications are worth.
+fn threads(cost: usize) -> usize {
+    if cost >= PARALLEL { rayon::current_num_threads() } else { 1 }
 }
 
 /// The index that some of a layout's axes make up.
@@ -344,7 +391,7 @@ fn products<T: Operand>(
         };
         Ahead { pieces: [piece(0, a.at(0)), piece(1, b.at(0)), piece(2, out.at(0).cast_const())] }
     };
-    let threads = if number * cost >= PARALLEL { rayon::current_num_threads() } else { 1 };
+    let threads = threads(number * cost);
     if number >= threads && threads > 1 && cost < PARALLEL << 6 {
         let failed = AtomicBool::new(false);
         for_each_range(number, number.div_ceil(8 * threads).max((1 << 16) / cost.max(1)), |range| {

@@ -70,6 +70,16 @@ impl<'a> Index<'a> {
         self.starts.len() == 1
     }
 
+    /// How many of `count` positions are neighbours, a step apart.
+    pub(super) fn run(&self, count: usize) -> usize {
+        if self.is_plain() { count } else { self.run }
+    }
+
+    /// Where the runs begin.
+    pub(super) fn starts(&self) -> &'a [isize] {
+        self.starts
+    }
+
     /// The offset of a position.
     #[inline(always)]
     fn at(&self, position: usize) -> isize {
@@ -81,7 +91,7 @@ impl<'a> Index<'a> {
 
     /// The offsets of a range's positions.
     #[inline(always)]
-    fn offsets(self, range: Range<usize>) -> impl Iterator<Item = isize> + use<'a> {
+    pub(super) fn offsets(self, range: Range<usize>) -> impl Iterator<Item = isize> + use<'a> {
         let mut number = if self.is_plain() { 0 } else { range.start / self.run };
         let mut within = if self.is_plain() { range.start } else { range.start % self.run };
         let mut offset = self.starts[number] + within as isize * self.step;
@@ -142,6 +152,12 @@ impl<'a, F: Factor> Matrix<'a, F> {
     pub(super) fn new<T: Operand<Factor = F>>(level: Level, first: *const T, [rows, columns]: [Index<'a>; 2]) -> Self {
         let first = Source::from_ptr(first.cast());
         Self { first, rows, columns, is_factors: T::IS_FACTOR, pack: pack::<T>, level }
+    }
+
+    /// The same in other memory, so many elements further on, if elements are factors.
+    pub(super) fn moved(&self, elements: isize) -> Self {
+        let first = Source::from_ptr(self.first.at(elements * size_of::<F>() as isize));
+        Self { first, ..*self }
     }
 
     pub(super) fn rows(&self) -> Lines<'a, F> {

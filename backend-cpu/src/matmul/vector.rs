@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::blocked::MAX_LANES;
 use crate::number::Number;
 use crate::vecmath::Isa;
 
@@ -34,6 +35,23 @@ pub(super) unsafe trait Vector: Copy {
     /// # Safety
     /// `LANES` elements may be written.
     unsafe fn store(self, to: *mut Self::Elem);
+    /// Stores the lanes whose bits are set side by side.
+    /// # Safety
+    /// As many elements may be written.
+    #[inline(always)]
+    unsafe fn store_some(self, mut to: *mut Self::Elem, lanes: u32) {
+        let mut spare = [Self::Elem::default(); MAX_LANES];
+        // SAFETY: room for all lanes; the caller's promise for those that are stored.
+        unsafe {
+            self.store(spare.as_mut_ptr());
+            for (lane, &value) in spare[..Self::LANES].iter().enumerate() {
+                if lanes >> lane & 1 == 1 {
+                    to.write(value);
+                    to = to.add(1);
+                }
+            }
+        }
+    }
     /// `self + a·b`.
     /// # Safety
     /// The processor has the instructions.
@@ -148,7 +166,7 @@ mod x86 {
 
     macro_rules! vector {
         ($wrapper:ident, $register:ident, $t:ident, $raw:ident, $lanes:literal, $splat:expr, $load:expr, $store:expr,
-         $plus_product:expr, $plus:expr) => {
+         $plus_product:expr, $plus:expr $(, $store_some:ident)?) => {
             impl $register for $t {
                 type Raw = $raw;
             }
@@ -171,6 +189,11 @@ mod x86 {
                     // SAFETY: the caller's promise.
                     unsafe { $store(to.cast(), self.0) }
                 }
+                $(#[inline(always)]
+                unsafe fn store_some(self, to: *mut $t, lanes: u32) {
+                    // SAFETY: the caller's promise.
+                    unsafe { $store_some(self.0, to, lanes) }
+                })?
                 #[inline(always)]
                 unsafe fn plus_product(self, a: Self, b: Self) -> Self {
                     // SAFETY: the caller's promise.
@@ -200,6 +223,24 @@ mod x86 {
     multiply_then_add!(plus_product_i16x16, __m256i, "avx2", _mm256_mullo_epi16, _mm256_add_epi16);
     multiply_then_add!(plus_product_i32x8, __m256i, "avx2", _mm256_mullo_epi32, _mm256_add_epi32);
 
+    macro_rules! store_some {
+        ($name:ident, $t:ident, $raw:ident, $mask:ident, $compress:ident, $store:ident) => {
+            /// # Safety
+            /// As many elements as bits are set may be written.
+            #[inline]
+            #[target_feature(enable = "avx512f")]
+            unsafe fn $name(vector: $raw, to: *mut $t, lanes: u32) {
+                let count = lanes.count_ones();
+                // In a register: compressing to memory takes a hundred cycles on some processors.
+                let together = $compress(lanes as $mask, vector);
+                // SAFETY: the caller's promise, for the first `count` lanes.
+                unsafe { $store(to, ((1_u32 << count) - 1) as $mask, together) }
+            }
+        };
+    }
+    store_some!(store_some_f32x16, f32, __m512, __mmask16, _mm512_maskz_compress_ps, _mm512_mask_storeu_ps);
+    store_some!(store_some_f64x8, f64, __m512d, __mmask8, _mm512_maskz_compress_pd, _mm512_mask_storeu_pd);
+
     /// AVX2 multiplies halves of 64-bit integers only.
     #[inline]
     #[target_feature(enable = "avx2")]
@@ -220,7 +261,8 @@ mod x86 {
         _mm512_loadu_ps,
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
-        _mm512_add_ps
+        _mm512_add_ps,
+        store_some_f32x16
     );
     vector!(
         V64,
@@ -232,7 +274,8 @@ mod x86 {
         _mm512_loadu_pd,
         _mm512_storeu_pd,
         _mm512_fmadd_pd,
-        _mm512_add_pd
+        _mm512_add_pd,
+        store_some_f64x8
     );
     vector!(
         V64,

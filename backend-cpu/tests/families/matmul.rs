@@ -220,6 +220,57 @@ fn windows_are_as_good_as_their_copy() {
     }
 }
 
+/// Convolutions and their gradients of all the forms that are computed in ways of their own: few rows and one row, groups, long sums,
+/// sums over many windows, and large kernels over small images.
+#[test]
+fn forms_of_convolutions() {
+    let mut random = Random::new(19);
+    let dtypes = [DType::F32, DType::F64, DType::I32, DType::U8];
+    // Groups, outputs and channels of each, the image's sides, and the window's.
+    let forms = [
+        ([3, 1, 1], [9, 70], 3),
+        ([1, 3, 2], [20, 20], 2),
+        ([2, 13, 1], [8, 40], 3),
+        ([1, 4, 70], [6, 18], 3),
+        ([1, 50, 3], [12, 33], 3),
+        ([1, 6, 2], [50, 54], 3),
+        ([1, 70, 9], [6, 6], 3),
+    ];
+    for ([groups, outputs, channels], [height, width], size) in forms {
+        for dtype in dtypes {
+            let dims = [3, groups, channels, size, size, height - size + 1, width - size + 1];
+            let image = contiguous(&[3, groups, channels, height, width]);
+            let steps = image.strides().to_vec();
+            let image = Tensor::random(image, dtype, Values::Plain, &mut random);
+            let windows = |order: [usize; 7]| {
+                let steps = [steps[0], steps[1], steps[2], steps[3], steps[4], steps[3], steps[4]];
+                let shape = Shape::new(order.map(|axis| dims[axis])).unwrap();
+                let layout = Layout::from_parts(shape, order.map(|axis| steps[axis])[..].into(), 0);
+                Tensor::new(image.bytes.clone(), layout, dtype)
+            };
+            let check = |spec: &MatmulSpec<'_>, a: &Tensor, b: &Tensor, what: &str| {
+                let mut out = contract(spec, a, b, &[]);
+                reference::matmul(spec, &a.host(), &b.host(), &[], &mut out.host_mut());
+                let [_, k, _] = spec.sizes(&a.layout, &b.layout);
+                let what =
+                    format!("{what}: {groups} groups, {outputs} of {channels} channels, {height} by {width}, {dtype}");
+                let ulps = if dtype == DType::F64 { k as f64 } else { 4.0 };
+                out.check(ulps, |_| k as f64 + 4.0, &what);
+                same_on_any_number_of_threads(|| contract(spec, a, b, &[]).device_bytes());
+            };
+            let kernel = contiguous(&[groups, outputs, channels, size, size]);
+            let kernel = kernel.expand(&Shape::new([3, groups, outputs, channels, size, size]).unwrap()).unwrap();
+            let kernel = Tensor::random(kernel, dtype, Values::Plain, &mut random);
+            let spec = MatmulSpec { batch: 2, rows: 1, inner: 3, columns: 2, epilogue: None };
+            check(&spec, &kernel, &windows([0, 1, 2, 3, 4, 5, 6]), "forward");
+            let gradient = contiguous(&[3, groups, outputs, dims[5], dims[6]]).permute(&[1, 2, 0, 3, 4]).unwrap();
+            let gradient = Tensor::random(gradient, dtype, Values::Plain, &mut random);
+            let spec = MatmulSpec { batch: 1, rows: 1, inner: 3, columns: 3, epilogue: None };
+            check(&spec, &gradient, &windows([1, 0, 5, 6, 2, 3, 4]), "gradient of the kernel");
+        }
+    }
+}
+
 /// An epilogue that runs over each product of a batch does what one over the whole result does.
 #[test]
 fn epilogues_of_large_batches() {
