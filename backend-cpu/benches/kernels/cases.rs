@@ -3,6 +3,7 @@
 use crate::Bench;
 use crate::machine::Work;
 use backend_cpu::Cpu;
+use tensor_core::array::Conv;
 use tensor_core::op::{BinaryOp, UnaryOp};
 use tensor_core::program::Reg;
 use tensor_core::{Array, DType, Program, ReduceOp, Scalar, ScanOp, ScatterOp, Shape};
@@ -53,6 +54,7 @@ pub(crate) fn run(bench: &mut Bench) {
     reductions(bench);
     lines(bench);
     products(bench);
+    convolutions(bench);
     indexing(bench);
 }
 
@@ -258,6 +260,49 @@ fn products(bench: &mut Bench) {
     product("matmul i64 256", (&[256, 256], false), (&[256, 256], false), DType::I64);
     product("matmul f32 4096²·x", (SQUARE, false), (&[4096, 1], false), DType::F32);
     product("matmul f32 x·4096²", (&[1, 4096], false), (SQUARE, false), DType::F32);
+}
+
+/// Convolutions with windows of odd size, whose padding keeps the image's size if nothing is left out, and both of their gradients.
+fn convolutions(bench: &mut Bench) {
+    // Images, channels, their sides; outputs, the window's sides; steps, and groups.
+    let cases: [(&str, [usize; 3], [usize; 2], usize, usize); 10] = [
+        ("conv 1→16 3×3, 32 of 28²", [32, 1, 28], [16, 3], 1, 1),
+        ("conv 16→32 3×3, 32 of 14²", [32, 16, 14], [32, 3], 1, 1),
+        ("conv 8→8 3×3, 32 of 14²", [32, 8, 14], [8, 3], 1, 1),
+        ("conv 64→64 3×3, 4 of 56²", [4, 64, 56], [64, 3], 1, 1),
+        ("conv 64→128 3×3 s2, 4 of 56²", [4, 64, 56], [128, 3], 2, 1),
+        ("conv 256→256 3×3, 4 of 14²", [4, 256, 14], [256, 3], 1, 1),
+        ("conv 512→512 3×3, 8 of 7²", [8, 512, 7], [512, 3], 1, 1),
+        ("conv 3→64 7×7 s2, 2 of 224²", [2, 3, 224], [64, 7], 2, 1),
+        ("conv 128→128 1×1, 8 of 28²", [8, 128, 28], [128, 1], 1, 1),
+        ("conv depthwise 64 3×3, 8 of 28²", [8, 64, 28], [64, 3], 1, 64),
+    ];
+    for (name, [images, channels, side], [outputs, size], step, groups) in cases {
+        let names = ["", " d input", " d weight"].map(|what| format!("{name}{what}"));
+        if !names.iter().any(|name| bench.wants(name)) {
+            continue;
+        }
+        let conv = Conv {
+            stride: [step; 2][..].into(),
+            padding: [[size / 2; 2]; 2][..].into(),
+            dilation: [1; 2][..].into(),
+            groups,
+        };
+        let x = f32s(&[images, channels, side, side]);
+        let weight = f32s(&[outputs, channels / groups, size, size]);
+        let gradient = f32s(x.conv(&weight, &conv).expect("fits").dims());
+        let work = Work::Flops32(2 * gradient.numel() * weight.numel() / outputs);
+        let [forward, of_input, of_weight] = &names;
+        if bench.wants(forward) {
+            bench.array(forward, work, || x.conv(&weight, &conv));
+        }
+        if bench.wants(of_input) {
+            bench.array(of_input, work, || gradient.conv_input(&weight, &[side, side], &conv));
+        }
+        if bench.wants(of_weight) {
+            bench.array(of_weight, work, || gradient.conv_weight(&x, &[size, size], &conv));
+        }
+    }
 }
 
 fn indexing(bench: &mut Bench) {

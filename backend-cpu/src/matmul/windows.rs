@@ -408,7 +408,7 @@ impl<'a, F: Factor> Correlation<'a, F> {
         };
         let grain = (crate::parallel::GRAIN / (segments * size)).max(1);
         for_each_range(products * slivers, if threads == 1 { products * slivers } else { grain }, |numbers| {
-            numbers.for_each(join)
+            numbers.for_each(join);
         });
         Some(())
     }
