@@ -3,6 +3,7 @@
 use super::kernel::{Call, OPERANDS, SPLAT};
 use super::moves::{self, gather};
 use super::plan::{Memory, Plan, Source};
+use super::registers;
 use super::walk::Walk;
 use crate::vecmath::Level;
 use crate::{Buffer, Cpu};
@@ -122,7 +123,14 @@ impl<'a> Job<'a> {
             }
         }
         let numbers = program.uses_position().then_some(walk.operands.len() - 1);
-        let memory = Memory { uniform: &uniform, in_place, direct: &direct, streamed: &streamed, dims: shape.dims() };
+        let memory = Memory {
+            uniform: &uniform,
+            in_place,
+            direct: &direct,
+            streamed: &streamed,
+            dims: shape.dims(),
+            lines: registers::are_for(level),
+        };
         let plan = Plan::new(program, memory);
         let panel_rows = plan_panels(walk, &mut access);
         let is_long = plan.steps.len() >= AHEAD_STEPS;

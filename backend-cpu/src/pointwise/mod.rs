@@ -12,6 +12,7 @@
 //! - `lookup`, `float`, `int`, `element`: the kernels of every operation and dtype;
 //! - `small`: the same for small dense programs, without a plan;
 //! - `chain`: several operations in one loop;
+//! - `line`, `registers`: runs of cheap operations, whose values stay in registers;
 //! - `formula`: whole programs as one loop;
 //! - `copy`: what only moves elements, without a plan;
 //! - `leaves`: coordinates and random bits; `moves`: gathering and scattering.
@@ -25,9 +26,11 @@ mod int;
 mod job;
 pub(crate) mod kernel;
 mod leaves;
+pub(crate) mod line;
 mod lookup;
 pub(crate) mod moves;
 mod plan;
+pub(crate) mod registers;
 mod run;
 mod small;
 pub(crate) mod walk;

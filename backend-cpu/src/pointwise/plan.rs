@@ -6,7 +6,9 @@
 
 use super::chain::{self, First, Link};
 use super::kernel::{Kernel, OPERANDS};
+use super::line::{self, for_operands};
 use super::lookup;
+use super::registers::{Code, Does, Place as At};
 use smallvec::SmallVec;
 use tensor_core::program::{Inst, Op, Reg};
 use tensor_core::{DType, Program};
@@ -19,6 +21,8 @@ pub(super) type Lane = u8;
 pub(super) enum Step {
     /// Runs a kernel, which writes past the caches if the results are a streamed output.
     Kernel { kernel: Kernel, dst: Lane, src: [Lane; OPERANDS], streamed: bool },
+    /// Runs these functions of the plan's codes, on floats of this size.
+    Line { first: u16, end: u16, size: u8 },
     /// Coordinates along an axis: `number / inner % size`.
     Iota { dst: Lane, inner: usize, size: usize },
     /// Random words, for those of the block's four that have a lane.
@@ -62,6 +66,8 @@ pub(super) struct Memory<'a> {
     pub(super) streamed: &'a [bool],
     /// The sizes of the shape's axes, for coordinates.
     pub(super) dims: &'a [usize],
+    /// Whether runs of cheap instructions may become lines.
+    pub(super) lines: bool,
 }
 
 /// A program made ready to run.
@@ -71,6 +77,8 @@ pub(super) struct Plan {
     pub(super) constants: SmallVec<[Constant; 4]>,
     /// What is done for each tile, in order.
     pub(super) steps: SmallVec<[Step; 16]>,
+    /// The functions of all lines.
+    pub(super) codes: SmallVec<[Code; 16]>,
     /// The first lane of scratch tiles.
     pub(super) first_tile: usize,
     /// The number of scratch tiles.
@@ -106,6 +114,28 @@ struct Planner<'a> {
     /// Instructions that are computed within another one's loop, as bits, and those others.
     absorbed: u64,
     fusions: SmallVec<[Fusion; 4]>,
+    lines: SmallVec<[Line; 1]>,
+}
+
+/// A run of instructions that are computed together.
+#[derive(Clone, Debug)]
+struct Line {
+    /// They, as bits.
+    insts: u64,
+    /// What computes them, with registers in place of lanes.
+    codes: SmallVec<[Code; 16]>,
+}
+
+impl Line {
+    /// The last of the instructions.
+    fn root(&self) -> usize {
+        last(self.insts)
+    }
+}
+
+/// The last of some instructions.
+fn last(insts: u64) -> usize {
+    (u64::BITS - 1 - insts.leading_zeros()) as usize
 }
 
 /// An instruction that computes others in its loop.
@@ -128,6 +158,7 @@ impl Plan {
             plan: Self {
                 constants: SmallVec::new(),
                 steps: SmallVec::new(),
+                codes: SmallVec::new(),
                 first_tile: 0,
                 tiles: 0,
                 tile_size: 0,
@@ -140,9 +171,13 @@ impl Plan {
             constants: 0,
             absorbed: 0,
             fusions: SmallVec::new(),
+            lines: SmallVec::new(),
         };
         let (live, constant) = planner.survey();
-        planner.fuse(live & !constant);
+        planner.find_lines(live & !constant);
+        planner.keep_unread_direct(live);
+        let in_lines = planner.lines.iter().fold(0, |all, line| all | line.insts);
+        planner.fuse(live & !constant & !in_lines);
         let moving = memory.uniform.len() + memory.direct.len();
         planner.plan.first_tile = moving + planner.constants;
         let mut next_constant = moving as Lane;
@@ -172,26 +207,15 @@ impl Planner<'_> {
             }
             self.last_use[reg.index()] = AT_END;
         }
-        let mut read = 0u64;
         for (number, inst) in insts.iter().enumerate().rev() {
             if live & 1 << number == 0 {
                 continue;
             }
             for_operands(&inst.op, |reg| {
                 live |= 1 << reg.index();
-                read |= 1 << reg.index();
                 let last = &mut self.last_use[reg.index()];
                 *last = (*last).max(number as u8);
             });
-        }
-        for (number, direct) in self.direct.iter_mut().enumerate() {
-            let is_leaf = matches!(insts[number].op, Op::Iota(_) | Op::Random { .. });
-            let is_again = self.program.outputs().iter().filter(|reg| reg.index() == number).count() > 1;
-            if direct.is_some_and(|output| self.memory.streamed[output as usize])
-                && (read & 1 << number != 0 || is_leaf || is_again)
-            {
-                *direct = None;
-            }
         }
         for (number, inst) in insts.iter().enumerate() {
             let is_constant = match inst.op {
@@ -208,6 +232,119 @@ impl Planner<'_> {
         }
         self.constants = (live & constant).count_ones() as usize;
         (live, constant)
+    }
+
+    /// Takes back that a value is computed into an output, if that is streamed and something reads the value from there.
+    fn keep_unread_direct(&mut self, live: u64) {
+        let insts = self.program.insts();
+        let mut read = 0u64;
+        for (number, inst) in insts.iter().enumerate().filter(|&(number, _)| live & 1 << number != 0) {
+            let line = self.lines.iter().map(|line| line.insts).find(|line| line & 1 << number != 0).unwrap_or(0);
+            for_operands(&inst.op, |reg| read |= 1 << reg.index() & !line);
+        }
+        for (number, direct) in self.direct.iter_mut().enumerate() {
+            let is_leaf = matches!(insts[number].op, Op::Iota(_) | Op::Random { .. });
+            let is_again = self.program.outputs().iter().filter(|reg| reg.index() == number).count() > 1;
+            if direct.is_some_and(|output| self.memory.streamed[output as usize])
+                && (read & 1 << number != 0 || is_leaf || is_again)
+            {
+                *direct = None;
+            }
+        }
+    }
+
+    /// Finds runs of cheap instructions of one type, with nothing between them but leaves. What two or three of them do in a
+    /// loop made for them is left to that.
+    fn find_lines(&mut self, varying: u64) {
+        if !self.memory.lines {
+            return;
+        }
+        let insts = self.program.insts();
+        let (mut line, mut lines) = (0u64, SmallVec::<[u64; 4]>::new());
+        for (number, inst) in insts.iter().enumerate().filter(|&(number, _)| varying & 1 << number != 0) {
+            if matches!(inst.op, Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. }) {
+                continue;
+            }
+            let fits = line::does(inst);
+            if line != 0 && (!fits || insts[last(line)].dtype.compute() != inst.dtype.compute()) {
+                lines.push(std::mem::take(&mut line));
+            }
+            line |= u64::from(fits) << number;
+        }
+        lines.push(line);
+        for line in lines.into_iter().filter(|line| line.count_ones() > 1) {
+            let root = last(line);
+            let used_once = |number: usize| {
+                let mut uses = usize::from(self.last_use[number] == AT_END);
+                for inst in insts {
+                    for_operands(&inst.op, |reg| uses += usize::from(reg.index() == number));
+                }
+                uses == 1
+            };
+            let is_link = |number: &usize| match insts[*number].op {
+                Op::Binary(op, ..) => First::of(op).is_some(),
+                _ => false,
+            };
+            let numbers = (0..root).filter(|number| line & 1 << number != 0);
+            let inner = numbers
+                .filter(is_link)
+                .filter(|&number| used_once(number))
+                .fold(0, |inner, number| inner | 1 << number);
+            let is_chain =
+                is_link(&root) && fusion(insts, inner, root).is_some_and(|found| found.absorbed | 1 << root == line);
+            if is_chain {
+                continue;
+            }
+            // For now, registers stand for the lanes that they will have.
+            let streamed =
+                |number: usize| self.direct[number].is_some_and(|output| self.memory.streamed[output as usize]);
+            let ends = line::Ends {
+                line,
+                source: &|reg| reg.0,
+                target: &|number| (self.last_use[number] as usize > root).then(|| (number as Lane, streamed(number))),
+            };
+            let Some(codes) = line::assemble(insts, &ends) else { continue };
+            for (_, inst) in insts.iter().enumerate().filter(|&(number, _)| line & 1 << number != 0) {
+                for_operands(&inst.op, |reg| {
+                    let last = &mut self.last_use[reg.index()];
+                    *last = (*last).max(root as u8);
+                });
+            }
+            self.absorbed |= line & !(1 << root);
+            self.lines.push(Line { insts: line, codes });
+        }
+    }
+
+    /// Plans a line, at its last instruction.
+    fn line(&mut self, line: &Line) {
+        let first = self.plan.codes.len() as u16;
+        let insts = self.program.insts();
+        for (number, inst) in insts.iter().enumerate().filter(|&(number, _)| line.insts & 1 << number != 0) {
+            for_operands(&inst.op, |reg| {
+                if line.insts & 1 << reg.index() == 0 {
+                    self.repeat(reg);
+                }
+            });
+            if self.last_use[number] as usize > line.root() {
+                self.results(number);
+            }
+        }
+        for &code in &line.codes {
+            let mut code = code;
+            if let At::Lane(register) = code.with {
+                let lane = self.places[register as usize].lane;
+                code.with = At::Lane(lane);
+                if matches!(code.does, Does::Store { .. }) {
+                    let streamed = self.memory.streamed.get(lane as usize).is_some_and(|&streamed| streamed);
+                    code.does = Does::Store { streamed };
+                }
+            }
+            self.plan.codes.push(code);
+        }
+        let end = self.plan.codes.len() as u16;
+        let size = insts[line.root()].dtype.compute().size() as u8;
+        self.plan.steps.push(Step::Line { first, end, size });
+        self.plan.cost += 30 * line.codes.len();
     }
 
     /// Finds sums and products that are used once, by other sums and products.
@@ -311,6 +448,11 @@ impl Planner<'_> {
             }
             Op::Random { key, .. } => self.random(key),
             ref op => {
+                if let Some(place) = self.lines.iter().position(|line| line.root() == number) {
+                    let line = self.lines[place].clone();
+                    self.line(&line);
+                    return self.retire(number);
+                }
                 if let Some(fusion) = self.fusions.iter().find(|fusion| fusion.root == number).copied() {
                     for reg in fusion.sources {
                         self.repeat(reg);
@@ -476,24 +618,6 @@ fn fusion(insts: &[Inst], inner: u64, root: usize) -> Option<Found> {
     let (first, p, q) = operands(deeper.index())?;
     let shape = chain::Shape::Three(First::of(first)?, Link::of(middle, deeper_is_left)?, last);
     found(shape, [p, q, third, other], 1 << value.index() | 1 << deeper.index())
-}
-
-/// Calls `f` with the registers that an instruction reads.
-#[inline(always)]
-fn for_operands(op: &Op, mut f: impl FnMut(Reg)) {
-    match *op {
-        Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. } => {}
-        Op::Unary(_, a) | Op::Cast(a) => f(a),
-        Op::Binary(_, a, b) | Op::Compare(_, a, b) => {
-            f(a);
-            f(b);
-        }
-        Op::Ternary(_, a, b, c) => {
-            f(a);
-            f(b);
-            f(c);
-        }
-    }
 }
 
 /// About how many nanoseconds a thousand elements of an instruction take. It only decides when threads are worth it.

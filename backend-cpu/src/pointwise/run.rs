@@ -6,7 +6,8 @@ use super::job::{Access, Job};
 use super::kernel::{Call, SPLAT, STREAMED, STREAMED_LONG};
 use super::leaves::{self, Random};
 use super::moves::{self, gather, gather_panel, scatter};
-use super::plan::Step;
+use super::plan::{Lane, Step};
+use super::registers::{self, At};
 use super::small;
 use super::walk::{Odometer, Tensor, Walk};
 use crate::vecmath::Level;
@@ -366,6 +367,14 @@ impl<'a> Worker<'a> {
                     // of them, or `SPLAT` repeated ones. The plan gives results a tile that no operand lies in, and
                     // writes an output directly only if no input reads it.
                     unsafe { kernel(self.job.level, &call) }
+                }
+                Step::Line { first, end, size } => {
+                    let codes = &self.job.plan.codes[first as usize..end as usize];
+                    let at = |lane: Lane| At { at: lanes[lane as usize].at, moves: lanes[lane as usize].step != 0 };
+                    // SAFETY: lines are only planned for levels that have them. Their lanes hold `count` floats of this
+                    // size, or `SPLAT` repeated ones. Results go to tiles that no operand lies in, and to outputs that no
+                    // input reads.
+                    unsafe { registers::run(self.job.level, codes, size as usize, count, at) }
                 }
                 Step::Iota { dst, inner, size } => {
                     // SAFETY: coordinates go to a lane of i64 with `count` elements.

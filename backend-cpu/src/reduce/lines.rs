@@ -1,4 +1,5 @@
-//! Reductions of whole lines of what a known formula computes: a tile of it is in the first-level cache when it is folded.
+//! Reductions of whole lines of what a known formula computes, or a program of cheap instructions: a tile of it is in the
+//! first-level cache when it is folded.
 
 use super::fold::{Fold, merge_all};
 use super::{WithFold, with_fold};
@@ -6,16 +7,21 @@ use crate::Cpu;
 use crate::number::Number;
 use crate::parallel::{GRAIN, for_each_range};
 use crate::pointwise::formula::{Leaf, Prologue};
+use crate::pointwise::line::Straight;
+use crate::pointwise::registers::{At, Group};
 use crate::strided::Target;
 use crate::vecmath::Level;
 use smallvec::SmallVec;
 use std::ops::Range;
+use tensor_core::program::MAX_INPUTS;
 use tensor_core::{Layout, ReduceSpec, Shape, View, ViewMut};
 
 /// Lines from which on each is computed by one thread.
 const MANY: usize = 64;
 /// Elements of a tile.
-const TILE: usize = 512;
+const TILE: usize = 2048;
+/// How many of them are folded at a time: what goes through one lane is bounded by how exact sums are.
+const PART: usize = 512;
 /// Shorter lines are better computed in blocks, and folded side by side.
 const SHORTEST: usize = 64;
 
@@ -33,7 +39,25 @@ pub(super) fn reduce(
     if spec.op.gives_index() || !is_last || !out.layout.is_contiguous() || length < SHORTEST {
         return false;
     }
-    let found = Prologue::of(spec.prologue).find_map(|(prologue, leaves)| {
+    let Some((fill, operands)) = formula(spec, inputs, kept).or_else(|| straight(level, spec, inputs, kept)) else {
+        return false;
+    };
+    let dtype = spec.prologue.dtype(spec.prologue.outputs()[0]);
+    let target = Target::<u8>::bytes(out);
+    with_fold(spec.op, dtype, Lines { level, fill: &fill, operands: &operands, lines, length, target });
+    true
+}
+
+/// What computes a tile.
+enum Fill {
+    Formula(&'static Prologue),
+    Straight(Box<Straight>),
+}
+
+/// The known formula that the program is, and its operands.
+fn formula(spec: &ReduceSpec<'_>, inputs: &[View<'_, Cpu>], kept: usize) -> Option<(Fill, SmallVec<[Operand; 4]>)> {
+    let length: usize = spec.shape.dims()[kept..].iter().product();
+    Prologue::of(spec.prologue).find_map(|(prologue, leaves)| {
         let operands = leaves.iter().enumerate().map(|(number, leaf)| match *leaf {
             Leaf::Scalar(value) if number >= prologue.varying => {
                 let mut bytes = Bytes([0; 8]);
@@ -43,22 +67,51 @@ pub(super) fn reduce(
             Leaf::Scalar(_) => None,
             Leaf::Input(input) => {
                 let View { buffer, layout, dtype } = inputs[input];
-                let step = if number < prologue.varying {
+                let varies = number < prologue.varying;
+                let step = if varies {
                     layout.is_contiguous().then_some(length)
                 } else {
                     step_of_lines(spec.shape, layout, kept)
                 };
                 let at = buffer.as_ptr().wrapping_add(layout.offset() * dtype.size());
-                Some(Operand::Lines { at, step: step? * dtype.size() })
+                Some(Operand::Lines { at, step: step? * dtype.size(), varies })
             }
         });
-        Some((prologue, operands.collect::<Option<SmallVec<[Operand; 4]>>>()?))
+        Some((Fill::Formula(prologue), operands.collect::<Option<_>>()?))
+    })
+}
+
+/// The program as a line, and its inputs.
+fn straight(
+    level: Level,
+    spec: &ReduceSpec<'_>,
+    inputs: &[View<'_, Cpu>],
+    kept: usize,
+) -> Option<(Fill, SmallVec<[Operand; 4]>)> {
+    let length: usize = spec.shape.dims()[kept..].iter().product();
+    let operands = inputs.iter().map(|&View { buffer, layout, dtype }| {
+        let at = buffer.as_ptr().wrapping_add(layout.offset() * dtype.size());
+        let varies = is_dense(spec.shape, layout, kept);
+        let is_same_line = (0..kept).all(|axis| layout.strides()[axis] == 0 || layout.dims()[axis] == 1);
+        let step = match varies {
+            true if is_same_line => 0,
+            true => layout.is_contiguous().then_some(length)?,
+            false => step_of_lines(spec.shape, layout, kept)?,
+        };
+        Some(Operand::Lines { at, step: step * dtype.size(), varies })
     });
-    let Some((prologue, operands)) = found else { return false };
-    let dtype = spec.prologue.dtype(spec.prologue.outputs()[0]);
-    let target = Target::<u8>::bytes(out);
-    with_fold(spec.op, dtype, Lines { level, prologue, operands: &operands, lines, length, target });
-    true
+    let operands = operands.collect::<Option<_>>()?;
+    Some((Fill::Straight(Box::new(Straight::of(level, spec.prologue)?)), operands))
+}
+
+/// Whether each line's elements lie densely.
+fn is_dense(shape: &Shape, layout: &Layout, kept: usize) -> bool {
+    let mut dense = 1;
+    (kept..shape.rank()).rev().filter(|&axis| shape.dims()[axis] > 1).all(|axis| {
+        let is_next = layout.strides()[axis] == dense;
+        dense *= shape.dims()[axis] as isize;
+        is_next
+    })
 }
 
 /// How far apart in elements the lines' values of an operand lie that has one for each: 0 if it is the same for all, `None`
@@ -90,17 +143,19 @@ struct Bytes([u8; 8]);
 /// An operand of the formula.
 #[derive(Clone, Copy)]
 enum Operand {
-    /// The first line's elements, or its only one, and the bytes from there to the next line's.
+    /// The first line's elements, or its only one, the bytes from there to the next line's, and whether there is an element
+    /// for each along the line.
     Lines {
         at: *const u8,
         step: usize,
+        varies: bool,
     },
     Scalar(Bytes),
 }
 
 struct Lines<'a> {
     level: Level,
-    prologue: &'static Prologue,
+    fill: &'a Fill,
     operands: &'a [Operand],
     lines: usize,
     length: usize,
@@ -153,22 +208,46 @@ impl Lines<'_> {
     fn total<F: Fold>(&self, tile: &mut [F::Value; TILE], line: usize, range: Range<usize>) -> F::Total {
         let size = size_of::<F::Value>();
         let mut total = F::EMPTY;
+        let mut same = [Group::EMPTY; MAX_INPUTS];
+        if let Fill::Straight(_) = self.fill {
+            for (same, operand) in same.iter_mut().zip(self.operands) {
+                if let Operand::Lines { at, step, varies: false } = *operand {
+                    let mut element = [0; 8];
+                    // SAFETY: the line's only element, which has at most eight bytes.
+                    unsafe { element.as_mut_ptr().copy_from_nonoverlapping(at.wrapping_add(line * step), size) };
+                    same.repeat(&element, size);
+                }
+            }
+        }
         for at in range.clone().step_by(TILE) {
             let tile = &mut tile[..TILE.min(range.end - at)];
-            let mut from: SmallVec<[*const u8; 4]> = SmallVec::new();
-            for (number, operand) in self.operands.iter().enumerate() {
-                from.push(match operand {
-                    Operand::Lines { at: first, step } => {
-                        let within = if number < self.prologue.varying { at * size } else { 0 };
-                        first.wrapping_add(line * step + within)
-                    }
-                    Operand::Scalar(bytes) => bytes.0.as_ptr(),
-                });
+            let from = |operand: &Operand| match operand {
+                Operand::Lines { at: first, step, varies } => {
+                    first.wrapping_add(line * step + if *varies { at * size } else { 0 })
+                }
+                Operand::Scalar(bytes) => bytes.0.as_ptr(),
+            };
+            match self.fill {
+                Fill::Formula(prologue) => {
+                    let from: SmallVec<[*const u8; 4]> = self.operands.iter().map(from).collect();
+                    // SAFETY: the line's elements from `at` on, as many as the tile has, of operands that differ along it, and
+                    // one of those that do not. They have the program's dtype, which is that of the fold's values.
+                    unsafe { (prologue.fill)(self.level, &from, tile.as_mut_ptr().cast(), tile.len()) };
+                }
+                Fill::Straight(program) => {
+                    let input = |number: usize| match &self.operands[number] {
+                        operand @ Operand::Lines { varies: true, .. } => {
+                            At { at: from(operand).cast_mut(), moves: true }
+                        }
+                        _ => At { at: same[number].as_ptr().cast_mut(), moves: false },
+                    };
+                    // SAFETY: as above, but what is the same along the line is repeated for a group.
+                    unsafe { program.fill(tile.as_mut_ptr().cast(), tile.len(), input) }
+                }
             }
-            // SAFETY: the line's elements from `at` on, as many as the tile has, of operands that differ along it, and one of
-            // those that do not. They have the program's dtype, which is that of the fold's values.
-            unsafe { (self.prologue.fill)(self.level, &from, tile.as_mut_ptr().cast(), tile.len()) };
-            total = F::take(total, merge_all::<F>(self.level, tile));
+            for part in tile.chunks(PART) {
+                total = F::take(total, merge_all::<F>(self.level, part));
+            }
         }
         total
     }
@@ -178,6 +257,7 @@ impl Lines<'_> {
 mod tests {
     use super::super::program;
     use super::*;
+    use crate::pointwise::registers;
     use tensor_core::op::{BinaryOp, UnaryOp};
     use tensor_core::{Backend, DType, Program, ReduceOp, Scalar};
 
@@ -245,6 +325,55 @@ mod tests {
                             }
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// What a program of cheap instructions gives tile by tile is what it does in blocks, but for the order of a sum's terms.
+    #[test]
+    fn cheap_programs_reduce_to_what_their_blocks_do() {
+        let dtype = DType::F32;
+        let (lines, length) = (70, 3000);
+        let mut p = Program::new();
+        let [x, column, row] = [(); 3].map(|()| p.input(dtype));
+        let factor = p.scalar(Scalar::Float(-1.5), dtype);
+        let square = p.unary(UnaryOp::Square, x);
+        let scaled = p.binary(BinaryOp::Mul, square, factor);
+        let moved = p.binary(BinaryOp::Sub, column, scaled);
+        let value = p.binary(BinaryOp::Mul, moved, row);
+        p.output(value);
+        let shape = Shape::new([lines, length]).unwrap();
+        let layout = |dims: [usize; 2]| Layout::contiguous(Shape::new(dims).unwrap()).expand(&shape).unwrap();
+        let layouts = [layout([lines, length]), layout([lines, 1]), layout([1, length])];
+        for &level in Level::available() {
+            let cpu = Cpu::with_level(level);
+            let buffers = [lines * length, lines, length].map(|count| {
+                let mut buffer = cpu.alloc(count * dtype.size()).unwrap();
+                for (number, element) in buffer.bytes_mut().chunks_exact_mut(dtype.size()).enumerate() {
+                    Scalar::Float((number * 7919 % 1009) as f64 / 1009.0).write(dtype, element);
+                }
+                buffer
+            });
+            let inputs: Vec<View<'_, Cpu>> =
+                buffers.iter().zip(&layouts).map(|(buffer, layout)| View { buffer, layout, dtype }).collect();
+            for op in [ReduceOp::Sum, ReduceOp::Max] {
+                let spec = ReduceSpec { op, shape: &shape, axes: &[1], prologue: &p };
+                let to = Layout::contiguous(spec.out_shape());
+                let results = [false, true].map(|by_line| {
+                    let mut buffer = cpu.alloc(to.numel() * dtype.size()).unwrap();
+                    let mut out = ViewMut { buffer: &mut buffer, layout: &to, dtype };
+                    if by_line && registers::are_for(level) {
+                        assert!(reduce(level, &spec, &inputs, &mut out), "{level:?}");
+                    } else {
+                        program::reduce(&cpu, &spec, &inputs, out).unwrap();
+                    }
+                    let elements = buffer.bytes().chunks_exact(dtype.size());
+                    elements.map(|element| Scalar::read(dtype, element).as_f64()).collect::<Vec<_>>()
+                });
+                for (expected, got) in results[0].iter().zip(&results[1]) {
+                    let off = (expected - got).abs() / expected.abs().max(1.0);
+                    assert!(off <= 1.2e-7, "{op:?}, {level:?}: {got} for {expected}");
                 }
             }
         }

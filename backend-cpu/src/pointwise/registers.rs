@@ -1,0 +1,458 @@
+//! Runs of cheap instructions whose values stay in vector registers.
+//!
+//! Additions and the like take less time than their operands' way from the first-level cache and back. Here a few vectors of
+//! each value, a *group*, are computed at a time, by functions that hand two groups on to each other in registers: one
+//! function for each operation and place of its operands, found when a program is planned ([`line`](super::line)). So a whole
+//! program goes over memory as one loop does, and what it costs to go from one function to the next is shared by a group.
+//!
+//! Every operation rounds as it does on its own, so nothing about the results changes.
+
+#[cfg(target_arch = "x86_64")]
+mod vectors;
+
+use super::plan::Lane;
+use crate::vecmath::{Isa, Level, Task};
+use smallvec::SmallVec;
+#[cfg(target_arch = "x86_64")]
+use vectors::Vector;
+
+/// What a function does to the group that it is about, `a`; `b` is its operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Does {
+    /// `b`
+    Load,
+    /// Writes `a` to memory; past the caches if the memory lies at a cache line.
+    Store { streamed: bool },
+    /// `a + b`
+    Add,
+    /// `a − b`
+    Sub,
+    /// `b − a`
+    SubFrom,
+    /// `a · b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// `b / a`
+    DivInto,
+    /// The larger of `a` and `b`; `a` if that is NaN.
+    Max,
+    /// The larger of `b` and `a`; `b` if that is NaN.
+    MaxOf,
+    /// The smaller of `a` and `b`; `a` if that is NaN.
+    Min,
+    /// The smaller of `b` and `a`; `b` if that is NaN.
+    MinOf,
+    /// `−a`
+    Neg,
+    /// `|a|`
+    Abs,
+    /// 0 if `a` is below, else `a`
+    Relu,
+    /// `√a`
+    Sqrt,
+    /// `1 / a`
+    Reciprocal,
+    /// `1 / √a`
+    Rsqrt,
+}
+
+/// Where an operand is, or where a group goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In registers: the first or second group.
+    Held(bool),
+    /// In the memory of a lane.
+    Lane(Lane),
+    /// Put aside, until the next elements.
+    Slot(u8),
+}
+
+/// One function of a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Code {
+    pub(super) does: Does,
+    /// Which group it is about: the first or the second.
+    pub(super) on: bool,
+    pub(super) with: Place,
+}
+
+/// How many groups can be put aside.
+pub(super) const SLOTS: usize = 8;
+
+/// The most lanes that a line reads and writes.
+pub(super) const MAX_LANES: usize = 16;
+
+/// The functions of a line for which there is room without an allocation.
+pub(super) const FEW: usize = 24;
+
+/// The bytes of the largest group.
+const GROUP_BYTES: usize = 256;
+
+/// Memory for a group.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Group([u8; GROUP_BYTES]);
+
+impl Group {
+    pub(crate) const EMPTY: Self = Self([0; GROUP_BYTES]);
+
+    /// Repeats an element that is `size` bytes long.
+    pub(crate) fn repeat(&mut self, element: &[u8; 8], size: usize) {
+        for place in self.0.chunks_exact_mut(size) {
+            place.copy_from_slice(&element[..size]);
+        }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+}
+
+/// A lane's memory: where the tile's elements are, and whether there is one for each, or a few that repeat.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) at: *mut u8,
+    pub(crate) moves: bool,
+}
+
+/// Whether this level has functions for lines.
+pub(crate) fn are_for(level: Level) -> bool {
+    struct Width;
+    impl Task for Width {
+        type Output = usize;
+        #[inline(always)]
+        fn run<I: Isa>(self) -> usize {
+            I::VECTOR_BYTES
+        }
+    }
+    cfg!(target_arch = "x86_64") && level.run(Width) >= 32
+}
+
+/// Runs a line on `count` elements of `size` bytes: f32 or f64.
+///
+/// # Safety
+/// The level is one that [`are_for`] approves, and there are at most [`MAX_LANES`] lanes and [`SLOTS`]
+/// slots in the line. `lane` gives memory for `count` elements, or if it does not move, for as many as
+/// [`SPLAT`](super::kernel::SPLAT) allows. What is written overlaps nothing but what the line itself reads from there later.
+pub(super) unsafe fn run(level: Level, codes: &[Code], size: usize, count: usize, lane: impl Fn(Lane) -> At) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let nowhere = At { at: std::ptr::null_mut(), moves: false };
+        let at = codes.iter().map(|code| if let Place::Lane(number) = code.with { lane(number) } else { nowhere });
+        level.run(Line { codes, size, count, at: &at.collect::<SmallVec<[At; FEW]>>() });
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (level, codes, size, count, lane);
+        unreachable!("no level of this architecture has functions for lines");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Line<'a> {
+    codes: &'a [Code],
+    size: usize,
+    count: usize,
+    /// The memory of each function that has some.
+    at: &'a [At],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Task for Line<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+        // SAFETY: levels with such vectors have the instruction sets; the rest is what `run`'s caller promised.
+        unsafe {
+            match (I::VECTOR_BYTES, self.size) {
+                (64, 4) => avx512::tile::<__m512>(&self),
+                (64, _) => avx512::tile::<__m512d>(&self),
+                (32, 4) => avx2::tile::<__m256>(&self),
+                (32, _) => avx2::tile::<__m256d>(&self),
+                _ => unreachable!("no level without such vectors has functions for lines"),
+            }
+        }
+    }
+}
+
+/// A function as it is called: where the next one is told, how far into the tile the group is, and the two groups.
+///
+/// Named by its calling convention, which alone has vectors travel in registers; eight is all that it has room for.
+#[cfg(target_arch = "x86_64")]
+type Function<V> = unsafe extern "sysv64" fn(*const Ready<V>, usize, V, V, V, V, V, V, V, V);
+
+/// A function of a line with its operand in memory.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Ready<V> {
+    function: Function<V>,
+    at: *mut u8,
+    /// All bits if the operand moves with the elements, else none.
+    moves: usize,
+}
+
+/// What the functions' operand is: the first group, the second, or memory.
+#[cfg(target_arch = "x86_64")]
+const FIRST: u8 = 0;
+#[cfg(target_arch = "x86_64")]
+const SECOND: u8 = 1;
+#[cfg(target_arch = "x86_64")]
+const MEMORY: u8 = 2;
+
+/// Numbers for what functions do, as they are parameters of a function.
+#[cfg(target_arch = "x86_64")]
+mod number {
+    pub(super) const LOAD: u8 = 0;
+    pub(super) const STORE: u8 = 1;
+    pub(super) const STREAM: u8 = 2;
+    pub(super) const ADD: u8 = 3;
+    pub(super) const SUB: u8 = 4;
+    pub(super) const SUB_FROM: u8 = 5;
+    pub(super) const MUL: u8 = 6;
+    pub(super) const DIV: u8 = 7;
+    pub(super) const DIV_INTO: u8 = 8;
+    pub(super) const MAX: u8 = 9;
+    pub(super) const MAX_OF: u8 = 10;
+    pub(super) const MIN: u8 = 11;
+    pub(super) const MIN_OF: u8 = 12;
+    pub(super) const NEG: u8 = 13;
+    pub(super) const ABS: u8 = 14;
+    pub(super) const RELU: u8 = 15;
+    pub(super) const SQRT: u8 = 16;
+    pub(super) const RECIPROCAL: u8 = 17;
+    pub(super) const RSQRT: u8 = 18;
+}
+
+/// What becomes of a vector of the group.
+///
+/// # Safety
+/// The code that this is inlined into runs only where there is the instruction set.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn value<V: Vector, const DOES: u8>(a: V, b: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match DOES {
+            number::LOAD => b,
+            number::ADD => a.add(b),
+            number::SUB => a.sub(b),
+            number::SUB_FROM => b.sub(a),
+            number::MUL => a.mul(b),
+            number::DIV => a.div(b),
+            number::DIV_INTO => b.div(a),
+            number::MAX => a.max(b),
+            number::MAX_OF => b.max(a),
+            number::MIN => a.min(b),
+            number::MIN_OF => b.min(a),
+            number::NEG => a.neg(),
+            number::ABS => a.abs(),
+            number::RELU => a.relu(),
+            number::SQRT => a.sqrt(),
+            number::RECIPROCAL => V::one().div(a),
+            number::RSQRT => V::one().div(a.sqrt()),
+            _ => a,
+        }
+    }
+}
+
+/// Stamps the functions for an instruction set: attributes cannot be parameters.
+#[cfg(target_arch = "x86_64")]
+macro_rules! functions {
+    ($module:ident, $features:literal) => {
+        mod $module {
+            use super::*;
+
+            /// Does one thing to a group, and goes on with the next function.
+            ///
+            /// # Safety
+            /// `this` is one of a line's functions, behind which the others follow up to [`end`]; its memory holds a group's
+            /// elements `offset` bytes further on (if it moves).
+            #[target_feature(enable = $features)]
+            #[allow(improper_ctypes_definitions, reason = "no other language is involved")]
+            unsafe extern "sysv64" fn step<V: Vector, const DOES: u8, const ON: u8, const WITH: u8>(
+                this: *const Ready<V>,
+                offset: usize,
+                a0: V,
+                a1: V,
+                a2: V,
+                a3: V,
+                b0: V,
+                b1: V,
+                b2: V,
+                b3: V,
+            ) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let at = (*this).at.wrapping_add(offset & (*this).moves);
+                    let place = |vector: usize| at.wrapping_add(vector * size_of::<V>());
+                    let (first, second) = ([a0, a1, a2, a3], [b0, b1, b2, b3]);
+                    let mut on = if ON == FIRST { first } else { second };
+                    if matches!(DOES, number::STORE | number::STREAM) {
+                        for (vector, on) in on.into_iter().enumerate() {
+                            if DOES == number::STREAM {
+                                on.stream(place(vector));
+                            } else {
+                                on.store(place(vector));
+                            }
+                        }
+                    } else {
+                        let with = match WITH {
+                            FIRST => first,
+                            SECOND => second,
+                            _ => [V::load(place(0)), V::load(place(1)), V::load(place(2)), V::load(place(3))],
+                        };
+                        for (on, with) in on.iter_mut().zip(with) {
+                            *on = value::<V, DOES>(*on, with);
+                        }
+                    }
+                    let next = this.add(1);
+                    let then = (*next).function;
+                    // The last thing that happens, so that it is a jump.
+                    if ON == FIRST {
+                        then(next, offset, on[0], on[1], on[2], on[3], b0, b1, b2, b3);
+                    } else {
+                        then(next, offset, a0, a1, a2, a3, on[0], on[1], on[2], on[3]);
+                    }
+                }
+            }
+
+            /// The end of a line.
+            ///
+            /// # Safety
+            /// None but the instruction set.
+            #[target_feature(enable = $features)]
+            #[allow(improper_ctypes_definitions, reason = "no other language is involved")]
+            unsafe extern "sysv64" fn end<V: Vector>(
+                _: *const Ready<V>,
+                _: usize,
+                _: V,
+                _: V,
+                _: V,
+                _: V,
+                _: V,
+                _: V,
+                _: V,
+                _: V,
+            ) {
+            }
+
+            fn function<V: Vector>(code: &Code, at: *const u8) -> Function<V> {
+                fn with<V: Vector, const DOES: u8>(code: &Code) -> Function<V> {
+                    match (code.on, code.with) {
+                        (false, Place::Held(false)) => step::<V, DOES, FIRST, FIRST>,
+                        (false, Place::Held(true)) => step::<V, DOES, FIRST, SECOND>,
+                        (false, _) => step::<V, DOES, FIRST, MEMORY>,
+                        (true, Place::Held(false)) => step::<V, DOES, SECOND, FIRST>,
+                        (true, Place::Held(true)) => step::<V, DOES, SECOND, SECOND>,
+                        (true, _) => step::<V, DOES, SECOND, MEMORY>,
+                    }
+                }
+                fn alone<V: Vector, const DOES: u8>(code: &Code) -> Function<V> {
+                    if code.on { step::<V, DOES, SECOND, SECOND> } else { step::<V, DOES, FIRST, FIRST> }
+                }
+                match code.does {
+                    Does::Load => with::<V, { number::LOAD }>(code),
+                    Does::Store { streamed: true } if at.addr().is_multiple_of(64) => {
+                        alone::<V, { number::STREAM }>(code)
+                    }
+                    Does::Store { .. } => alone::<V, { number::STORE }>(code),
+                    Does::Add => with::<V, { number::ADD }>(code),
+                    Does::Sub => with::<V, { number::SUB }>(code),
+                    Does::SubFrom => with::<V, { number::SUB_FROM }>(code),
+                    Does::Mul => with::<V, { number::MUL }>(code),
+                    Does::Div => with::<V, { number::DIV }>(code),
+                    Does::DivInto => with::<V, { number::DIV_INTO }>(code),
+                    Does::Max => with::<V, { number::MAX }>(code),
+                    Does::MaxOf => with::<V, { number::MAX_OF }>(code),
+                    Does::Min => with::<V, { number::MIN }>(code),
+                    Does::MinOf => with::<V, { number::MIN_OF }>(code),
+                    Does::Neg => alone::<V, { number::NEG }>(code),
+                    Does::Abs => alone::<V, { number::ABS }>(code),
+                    Does::Relu => alone::<V, { number::RELU }>(code),
+                    Does::Sqrt => alone::<V, { number::SQRT }>(code),
+                    Does::Reciprocal => alone::<V, { number::RECIPROCAL }>(code),
+                    Does::Rsqrt => alone::<V, { number::RSQRT }>(code),
+                }
+            }
+
+            /// Runs a line on a tile.
+            ///
+            /// # Safety
+            /// What [`run`](super::run) asks for, with vectors of the elements' type.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn tile<V: Vector>(line: &Line<'_>) {
+                let group = 4 * size_of::<V>();
+                let bytes = line.count * line.size;
+                let whole = bytes / group * group;
+                let mut slots = [Group::EMPTY; SLOTS];
+                let slots = slots.as_mut_ptr();
+                let mut ready: SmallVec<[Ready<V>; FEW]> = SmallVec::new();
+                for (code, at) in line.codes.iter().zip(line.at) {
+                    let at = match code.with {
+                        Place::Slot(slot) => At { at: slots.wrapping_add(slot as usize).cast(), moves: false },
+                        _ => *at,
+                    };
+                    let moves = if at.moves { usize::MAX } else { 0 };
+                    ready.push(Ready { function: function(code, at.at), at: at.at, moves });
+                }
+                ready.push(Ready { function: end::<V>, at: std::ptr::null_mut(), moves: 0 });
+                // SAFETY: each moving lane holds the elements of the whole groups, the others a group's; `end` is behind the
+                // last function.
+                unsafe {
+                    let zero = V::zero();
+                    for offset in (0..whole).step_by(group) {
+                        (ready[0].function)(ready.as_ptr(), offset, zero, zero, zero, zero, zero, zero, zero, zero);
+                    }
+                }
+                if whole == bytes {
+                    return;
+                }
+                // What is left is less than a group: it is computed in memory that has room for one.
+                let mut rest = [Group::EMPTY; MAX_LANES];
+                let mut lanes = [(std::ptr::null_mut::<u8>(), false); MAX_LANES];
+                let mut count = 0;
+                for ((ready, code), at) in ready.iter_mut().zip(line.codes).zip(line.at) {
+                    if !at.moves || !matches!(code.with, Place::Lane(_)) {
+                        continue;
+                    }
+                    let from = at.at.wrapping_add(whole);
+                    let known = lanes[..count].iter().position(|&(lane, _)| lane == from);
+                    let number = known.unwrap_or(count);
+                    count = count.max(number + 1);
+                    let written = matches!(code.does, Does::Store { .. });
+                    lanes[number] = (from, lanes[number].1 | written);
+                    *ready = Ready {
+                        function: function(code, std::ptr::dangling()),
+                        at: rest[number].0.as_mut_ptr(),
+                        moves: 0,
+                    };
+                }
+                // SAFETY: the lanes hold the elements that are left, and all places have room for a group.
+                unsafe {
+                    for (rest, &(lane, _)) in rest.iter_mut().zip(&lanes[..count]) {
+                        rest.0.as_mut_ptr().copy_from_nonoverlapping(lane, bytes - whole);
+                    }
+                    let zero = V::zero();
+                    (ready[0].function)(ready.as_ptr(), 0, zero, zero, zero, zero, zero, zero, zero, zero);
+                    for (rest, &(lane, written)) in rest.iter().zip(&lanes[..count]) {
+                        if written {
+                            lane.copy_from_nonoverlapping(rest.0.as_ptr(), bytes - whole);
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+functions!(avx512, "avx2,fma,f16c,avx512f,avx512vl,avx512dq,avx512bw");
+#[cfg(target_arch = "x86_64")]
+functions!(avx2, "avx2,fma,f16c");
+
+#[cfg(test)]
+mod tests;
