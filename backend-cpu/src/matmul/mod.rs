@@ -290,22 +290,40 @@ fn run<T: Operand>(
     }
     if let &[Axis { size, steps: [0, step, _] }] = &batch[..]
         && MERGED.contains(&n)
-        && m.min(k) > 64
+        && m > 64
+        && k >= 256
     {
-        // One matrix times many few-columned ones is that matrix times all their columns, packed once.
-        let mut axes = axes_of(&b_dims[last_inner..], [&b_steps[last_inner..]], |_| true);
-        axes.insert(0, Axis { size, steps: [step] });
-        let columns = Index::new(&mut axes, of_all_columns);
-        let mut together = Buffer::new(size * m * n * size_of::<T>())?;
+        // One matrix times many few-columned ones is that matrix times their columns, some thousand at once: it is packed as often.
+        let at_once = (TOGETHER / n).min(size);
+        let mut together = Buffer::new(at_once * m * n * size_of::<T>())?;
         let from = Target::<T>::from_ptr(together.as_mut_ptr().cast());
-        products::<T>(level, &Axes::new(), a, [rows, along_a], b, [along_b, columns], from, [m, size * n, k], None)?;
-        for_each_range(size * m, (crate::parallel::GRAIN / n).max(1), |lines| {
-            for line in lines {
-                let at = (line % m * size + line / m) * n;
-                // SAFETY: a row of a product, of which there are `size` times `m`; nobody else accesses it in the result.
-                unsafe { to.at((line * n) as isize).copy_from_nonoverlapping(from.at(at as isize).cast_const(), n) };
-            }
-        });
+        for first in (0..size).step_by(at_once) {
+            let count = at_once.min(size - first);
+            let mut axes = axes_of(&b_dims[last_inner..], [&b_steps[last_inner..]], |_| true);
+            axes.insert(0, Axis { size: count, steps: [step] });
+            of_all_columns.clear();
+            let columns = Index::new(&mut axes, of_all_columns);
+            let b = Source::from_ptr(b.at(first as isize * step));
+            products::<T>(
+                level,
+                &Axes::new(),
+                a,
+                [rows, along_a],
+                b,
+                [along_b, columns],
+                from,
+                [m, count * n, k],
+                None,
+            )?;
+            for_each_range(count * m, (crate::parallel::GRAIN / n).max(1), |lines| {
+                for line in lines {
+                    let at = (line % m * count + line / m) * n;
+                    let to = to.at(((first * m + line) * n) as isize);
+                    // SAFETY: a row of one of `count` products of `m` rows, which nobody else accesses in the result.
+                    unsafe { to.copy_from_nonoverlapping(from.at(at as isize).cast_const(), n) };
+                }
+            });
+        }
         return Some(Ok(false));
     }
     products::<T>(level, &batch, a, [rows, along_a], b, [along_b, columns], to, [m, n, k], each.as_ref())?;
@@ -316,6 +334,8 @@ fn run<T: Operand>(
 
 /// Columns of each of many matrices, all to be multiplied by one, that are better put side by side.
 const MERGED: Range<usize> = 2..1024;
+/// About how many are.
+const TOGETHER: usize = 2048;
 
 /// The threads that so many multiplications are worth.
 fn threads(cost: usize) -> usize {

@@ -234,7 +234,7 @@ fn forms_of_convolutions() {
         ([1, 4, 70], [6, 18], 3),
         ([1, 50, 3], [12, 33], 3),
         ([1, 6, 2], [50, 54], 3),
-        ([1, 70, 9], [6, 6], 3),
+        ([1, 70, 30], [6, 6], 3),
     ];
     for ([groups, outputs, channels], [height, width], size) in forms {
         for dtype in dtypes {
@@ -268,6 +268,26 @@ fn forms_of_convolutions() {
             let spec = MatmulSpec { batch: 1, rows: 1, inner: 3, columns: 3, epilogue: None };
             check(&spec, &gradient, &windows([1, 0, 5, 6, 2, 3, 4]), "gradient of the kernel");
         }
+    }
+}
+
+/// One matrix times several, some at once, is what each product alone is.
+#[test]
+fn one_matrix_times_several() {
+    let mut random = Random::new(20);
+    let (count, [m, k, n]) = (3, [65, 261, 700]);
+    let spec = MatmulSpec { batch: 1, rows: 1, inner: 1, columns: 1, epilogue: None };
+    for dtype in [DType::F32, DType::BF16] {
+        let one = contiguous(&[m, k]).expand(&Shape::new([count, m, k]).unwrap()).unwrap();
+        let a = Tensor::random(one, dtype, Values::Plain, &mut random);
+        let b = Tensor::random(contiguous(&[count, k, n]), dtype, Values::Plain, &mut random);
+        let all = contract(&spec, &a, &b, &[]).device_bytes();
+        for (number, wanted) in all.chunks(m * n * dtype.size()).enumerate() {
+            let [a, b] = [&a, &b]
+                .map(|tensor| Tensor::new(tensor.bytes.clone(), tensor.layout.narrow(0, number, 1).unwrap(), dtype));
+            assert!(contract(&spec, &a, &b, &[]).device_bytes() == wanted, "product {number}, {dtype}");
+        }
+        same_on_any_number_of_threads(|| contract(&spec, &a, &b, &[]).device_bytes());
     }
 }
 
