@@ -11,7 +11,6 @@ const OPS: usize = 64;
 struct Table([OnceLock<Box<Program>>; OPS * DType::ALL.len()]);
 
 impl Table {
-    #[allow(clippy::large_stack_arrays, reason = "it is the value of a static, and on no stack")]
     const fn new() -> Self {
         Self([const { OnceLock::new() }; OPS * DType::ALL.len()])
     }
