@@ -219,10 +219,8 @@ impl Lines<'_> {
                 }
             }
         }
-        // Short tiles let memory bring the next one meanwhile; a program needs longer ones to forget what each costs to begin.
-        let longest = if let Fill::Formula(_) = self.fill { PART } else { TILE };
-        for at in range.clone().step_by(longest) {
-            let tile = &mut tile[..longest.min(range.end - at)];
+        for at in range.clone().step_by(TILE) {
+            let tile = &mut tile[..TILE.min(range.end - at)];
             let from = |operand: &Operand| match operand {
                 Operand::Lines { at: first, step, varies } => {
                     first.wrapping_add(line * step + if *varies { at * size } else { 0 })
