@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use tensor_core::{Backend, DType, Input, Program, Result, Shape, ViewMut};
 
 /// The nanoseconds of one thread's work that are worth handing to another.
-const WORTH_NS: usize = 50_000;
+const WORTH_NS: usize = 20_000;
 
 /// From how many bytes on an input is asked for ahead of its turn: smaller ones are likely to be in the cache.
 const AHEAD_BYTES: usize = 1 << 20;
