@@ -135,7 +135,7 @@ fn check(program: &Program, shape: &Shape, inputs: &[In], outputs: &[Tensor], ul
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_programs(seed: u64, rows in 1usize..40, columns in 1usize..90, length in 0usize..25) {
@@ -219,6 +219,32 @@ fn the_longest_program() {
     let x = dense(DType::F64, &[1000], |number| Scalar::Float(number as f64 / 1000.0));
     let outputs = vec![dense(DType::F64, &[1000], |_| Scalar::Float(0.0)); 8];
     check(&program, x.layout.shape(), &[In::Tensor(x.clone())], &outputs, 0);
+}
+
+/// A sum that one later sum and one run of other cheap instructions read: neither may compute it for itself alone.
+#[test]
+fn a_sum_that_a_run_reads_too() {
+    for dtype in [DType::F32, DType::F64] {
+        let mut program = Program::new();
+        let (a, b) = (program.input(dtype), program.input(dtype));
+        let sum = program.binary(BinaryOp::Add, a, b);
+        // What is no cheap float instruction ends a run: the first holds the sum alone.
+        let sine = program.unary(UnaryOp::Sin, a);
+        let mut run = program.binary(BinaryOp::Maximum, sum, a);
+        for _ in 0..4 {
+            run = program.binary(BinaryOp::Maximum, run, b);
+            run = program.unary(UnaryOp::Neg, run);
+        }
+        let cosine = program.unary(UnaryOp::Cos, sine);
+        let last = program.binary(BinaryOp::Mul, sum, cosine);
+        for value in [run, last] {
+            program.output(value);
+        }
+        let mut rng = Rng(1);
+        let inputs = [0, 1].map(|_| In::Tensor(dense(dtype, &[7000], |_| random(dtype, (-1.0, 1.0), &mut rng))));
+        let outputs = vec![dense(dtype, &[7000], |_| Scalar::Float(0.0)); 2];
+        check(&program, outputs[0].layout.shape(), &inputs, &outputs, 64);
+    }
 }
 
 /// Programs without any tensor to read: fill, arange, the identity matrix, random numbers.

@@ -177,7 +177,7 @@ impl Plan {
         planner.find_lines(live & !constant);
         planner.keep_unread_direct(live);
         let in_lines = planner.lines.iter().fold(0, |all, line| all | line.insts);
-        planner.fuse(live & !constant & !in_lines);
+        planner.fuse(live & !constant, in_lines);
         let moving = memory.uniform.len() + memory.direct.len();
         planner.plan.first_tile = moving + planner.constants;
         let mut next_constant = moving as Lane;
@@ -347,15 +347,16 @@ impl Planner<'_> {
         self.plan.cost += 30 * line.codes.len();
     }
 
-    /// Finds sums and products that are used once, by other sums and products.
-    fn fuse(&mut self, varying: u64) {
+    /// Finds sums and products that are used once, by other sums and products. What lines compute is left to them, but
+    /// what they read is used.
+    fn fuse(&mut self, varying: u64, in_lines: u64) {
         let insts = self.program.insts();
         let mut uses: SmallVec<[u8; 16]> = SmallVec::from_elem(0, insts.len());
         let is_link = |number: usize| match insts[number].op {
             Op::Binary(op, ..) => insts[number].dtype.is_float() && First::of(op).is_some(),
             _ => false,
         };
-        let links = (0..insts.len()).filter(|&number| varying & 1 << number != 0 && is_link(number));
+        let links = (0..insts.len()).filter(|&number| varying & !in_lines & 1 << number != 0 && is_link(number));
         let links = links.fold(0u64, |links, number| links | 1 << number);
         if links.count_ones() < 2 {
             return;

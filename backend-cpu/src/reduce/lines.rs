@@ -208,17 +208,12 @@ impl Lines<'_> {
     fn total<F: Fold>(&self, tile: &mut [F::Value; TILE], line: usize, range: Range<usize>) -> F::Total {
         let size = size_of::<F::Value>();
         let mut total = F::EMPTY;
-        let mut same = [Group::EMPTY; MAX_INPUTS];
-        if let Fill::Straight(_) = self.fill {
-            for (same, operand) in same.iter_mut().zip(self.operands) {
-                if let Operand::Lines { at, step, varies: false } = *operand {
-                    let mut element = [0; 8];
-                    // SAFETY: the line's only element, which has at most eight bytes.
-                    unsafe { element.as_mut_ptr().copy_from_nonoverlapping(at.wrapping_add(line * step), size) };
-                    same.repeat(&element, size);
-                }
-            }
-        }
+        // Formulas take what is the same along the line as it lies.
+        let groups: SmallVec<[Group; MAX_INPUTS]> = match self.fill {
+            Fill::Formula(_) => SmallVec::new(),
+            // SAFETY: each operand has a value of the program's dtype for every line, which is that of the fold's values.
+            Fill::Straight(_) => self.operands.iter().map(|operand| unsafe { group(operand, line, size) }).collect(),
+        };
         for at in range.clone().step_by(TILE) {
             let tile = &mut tile[..TILE.min(range.end - at)];
             let from = |operand: &Operand| match operand {
@@ -239,7 +234,7 @@ impl Lines<'_> {
                         operand @ Operand::Lines { varies: true, .. } => {
                             At { at: from(operand).cast_mut(), moves: true }
                         }
-                        _ => At { at: same[number].as_ptr().cast_mut(), moves: false },
+                        _ => At { at: groups[number].as_ptr().cast_mut(), moves: false },
                     };
                     // SAFETY: as above, but what is the same along the line is repeated for a group.
                     unsafe { program.fill(tile.as_mut_ptr().cast(), tile.len(), input) }
@@ -251,6 +246,21 @@ impl Lines<'_> {
         }
         total
     }
+}
+
+/// A line's only element of an operand, of `size` bytes, repeated; nothing where each place along the line has its own.
+///
+/// # Safety
+/// The operand has a value for this line, of as many bytes and at most eight.
+unsafe fn group(operand: &Operand, line: usize, size: usize) -> Group {
+    let mut group = Group::EMPTY;
+    if let Operand::Lines { at, step, varies: false } = *operand {
+        let mut element = [0; 8];
+        // SAFETY: the caller's promise.
+        unsafe { element.as_mut_ptr().copy_from_nonoverlapping(at.wrapping_add(line * step), size) };
+        group.repeat(&element, size);
+    }
+    group
 }
 
 #[cfg(test)]

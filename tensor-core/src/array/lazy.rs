@@ -277,10 +277,9 @@ pub(super) fn run_small<B: Backend, const COUNT: usize>(
     operands: [&Array<B>; COUNT],
 ) -> Option<Result<Array<B>>> {
     let first = operands[0];
-    let fits = |array: &Array<B>| {
-        !matches!(array.storage, Storage::Const(_)) && array.shape() == first.shape() && array.backend == first.backend
-    };
-    if !operands.iter().all(|array| fits(array)) || first.numel() > first.backend.eager_below() {
+    let alike =
+        |array: &&Array<B>| array.runs_at_once() && array.shape() == first.shape() && array.backend == first.backend;
+    if !operands.iter().all(alike) {
         return None;
     }
     let dtype = program.dtype(program.outputs()[0]);
