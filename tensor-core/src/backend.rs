@@ -2,7 +2,7 @@
 //!
 //! Design choices:
 //! - **Few methods, operations as data.** A pointwise kernel is described by a [`Program`], so adding an operation adds no
-//!   method. What remains are the access patterns that differ: reduce, scan, matmul, gather, scatter, sort, softmax.
+//!   method. What remains are the access patterns that differ: reduce, scan, matmul, gather, scatter, sort, softmax, rows.
 //! - **The front checks, the back trusts.** [`Array`](crate::Array) validates shapes, dtypes, bounds and devices once, for
 //!   everyone. A backend may rely on what each method's documentation promises and returns `Err` only for what nobody could
 //!   foresee: no memory, a lost device, a kernel that does not compile.
@@ -13,6 +13,7 @@
 //! - **Buffers are untyped bytes, shared by reference count.** Layouts and dtypes travel beside them in [`View`]s. Whoever
 //!   writes holds `&mut Buffer`, and the core passes only buffers that nobody else holds.
 
+use crate::rows::{self, RowSpec};
 use crate::shape::Dims;
 use crate::{DType, Layout, MatmulSpec, Program, Result, Shape, fallback};
 use std::borrow::Cow;
@@ -216,6 +217,22 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// If the device fails.
     fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         fallback::softmax(self, axis, log, input, out)
+    }
+
+    /// Reductions along rows and what is computed of their results, by turns, as [`RowSpec`] says: layer normalisation, the
+    /// logarithm of a sum of exponentials, gradients of softmax.
+    ///
+    /// Promised: inputs have shape `spec.shape`, any strides, and the dtypes that the programs which read them name; `out` is
+    /// contiguous and has [`RowSpec::out_shape`] and the last step's dtype; rows have elements; there are at most 64 values. The
+    /// accuracy is that of [`reduce`](Self::reduce) and [`pointwise`](Self::pointwise).
+    ///
+    /// What is provided is [`rows::by_steps`], which does one step after another over the whole tensor. A backend gains by doing
+    /// all of them for some rows at a time.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn rows(&self, spec: &RowSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
+        rows::by_steps(self, spec, inputs, out)
     }
 }
 

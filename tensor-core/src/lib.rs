@@ -20,6 +20,7 @@ pub mod print;
 pub mod program;
 pub mod random;
 pub mod reference;
+pub mod rows;
 mod scalar;
 pub mod shape;
 
