@@ -1,6 +1,7 @@
-//! Pending pointwise expressions, and products that wait for them.
+//! Pending pointwise expressions, and products and row-wise results that wait for them.
 //!
-//! Only pointwise work waits, and products for what is computed of them; and not for long:
+//! Only pointwise work waits, and products and [computations over rows](super::rows) for what is computed of them; and not for
+//! long:
 //! 1. Shapes and dtypes are checked before an expression is built, at the caller's line.
 //! 2. At most [`MAX_PENDING`] instructions and [`MAX_INPUTS`] inputs pend; what would grow beyond runs first.
 //! 3. Nothing is computed again and again: when an expression runs, every part of it that somebody still holds is written
@@ -9,10 +10,11 @@
 //!    Another view of a pending result makes it run at once, so that nothing pends deeper than the limit.
 //! 4. Results do not depend on what was fused: between expressions f16 and bf16 are rounded as memory would round them.
 //! 5. Small arrays do not wait at all ([`Backend::eager_below`]).
-//! 6. A product whose operands are in memory waits. If all that is computed of it has one result and nobody else holds the
-//!    product, that is the product's epilogue; else the product is computed as if it had not waited.
+//! 6. A product whose operands are in memory waits, and so do elements computed by rows. If all that is computed of one has one
+//!    result and nobody else holds it, that is its epilogue; else it is computed as if it had not waited.
 //! 7. `GRADIX_EAGER=1` turns waiting off.
 
+use super::rows::Rows;
 use super::{Array, Arrays, Held, Operands, Storage};
 use crate::backend::{Input, View, ViewMut};
 use crate::program::{MAX_INPUTS, MAX_OUTPUTS, Op, Program, Reg};
@@ -50,19 +52,21 @@ pub(super) struct Lazy<B: Backend> {
 enum State<B: Backend> {
     /// A program of one output and its operands, all of the expression's shape.
     Pending(Program, Arrays<B>),
-    /// A product, which what is computed of it may join as its epilogue.
-    Product(Box<Product<B>>),
+    /// A product or elements computed by rows, which what is computed of them may join as their epilogue.
+    Waiting(Arc<Waiting<B>>),
     /// The dense result.
     Done(B::Buffer),
 }
 
-/// A product that waits: operands in memory, and how many axes batch, rows, inner sum and columns have.
-struct Product<B: Backend> {
-    operands: [Array<B>; 2],
-    axes: [usize; 4],
+/// What waits for an epilogue. Its operands are in memory.
+enum Waiting<B: Backend> {
+    /// A product: how many axes batch, rows, inner sum and columns have.
+    Product { operands: [Array<B>; 2], axes: [usize; 4] },
+    /// Elements computed by rows.
+    Rows(Box<Rows<B>>),
 }
 
-impl<B: Backend> Product<B> {
+impl<B: Backend> Waiting<B> {
     /// Computes it with an epilogue.
     fn run(
         &self,
@@ -72,20 +76,17 @@ impl<B: Backend> Product<B> {
         epilogue: Option<&Program>,
         extras: &[View<'_, B>],
     ) -> Result<B::Buffer> {
-        let [batch, rows, inner, columns] = self.axes;
+        let (operands, &[batch, rows, inner, columns]) = match self {
+            Self::Product { operands, axes } => (operands, axes),
+            Self::Rows(rows) => return rows.run(epilogue, extras),
+        };
         let spec = MatmulSpec { batch, rows, inner, columns, epilogue };
-        let (a, b) = (self.operands[0].held()?, self.operands[1].held()?);
+        let (a, b) = (operands[0].held()?, operands[1].held()?);
         let mut buffer = backend.alloc(shape.numel() * dtype.size())?;
         let layout = Layout::contiguous(shape.clone());
         let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype };
         backend.matmul(&spec, a.view(), b.view(), extras, out)?;
         Ok(buffer)
-    }
-}
-
-impl<B: Backend> Clone for Product<B> {
-    fn clone(&self) -> Self {
-        Self { operands: self.operands.clone(), axes: self.axes }
     }
 }
 
@@ -99,7 +100,7 @@ impl<B: Backend> Lazy<B> {
         let lazy = Arc::try_unwrap(self)?;
         match lazy.state.into_inner().unwrap_or_else(PoisonError::into_inner) {
             State::Done(buffer) => Ok(buffer),
-            State::Pending(..) | State::Product(_) => unreachable!("an expression that ran does not pend again"),
+            State::Pending(..) | State::Waiting(_) => unreachable!("an expression that ran does not pend again"),
         }
     }
 
@@ -112,10 +113,10 @@ impl<B: Backend> Lazy<B> {
         !matches!(*self.state(), State::Done(_))
     }
 
-    /// The product that it is, if it is one and has not run.
-    fn product(&self) -> Option<Product<B>> {
+    /// What waits for an epilogue, if it does and has not run.
+    fn waiting(&self) -> Option<Arc<Waiting<B>>> {
         match &*self.state() {
-            State::Product(product) => Some(Product::clone(product)),
+            State::Waiting(waiting) => Some(Arc::clone(waiting)),
             State::Pending(..) | State::Done(_) => None,
         }
     }
@@ -134,15 +135,15 @@ impl<B: Backend> Lazy<B> {
     /// The dense result; runs the expression if it has not run.
     pub(super) fn force(self: &Arc<Self>, backend: &B) -> Result<B::Buffer> {
         loop {
-            if let Some(product) = self.product() {
-                self.done(product.run(backend, &self.shape, self.dtype, None, &[])?);
+            if let Some(waiting) = self.waiting() {
+                self.done(waiting.run(backend, &self.shape, self.dtype, None, &[])?);
             }
             let alone = match &*self.state() {
                 State::Done(buffer) => return Ok(buffer.clone()),
                 State::Pending(program, operands) if stands_alone(backend, operands) => {
                     Some((program.clone(), operands.clone()))
                 }
-                State::Pending(..) | State::Product(_) => None,
+                State::Pending(..) | State::Waiting(_) => None,
             };
             if let Some((program, operands)) = alone {
                 // The program as it is does the same as a graph of one expression, without the time to make one.
@@ -306,7 +307,7 @@ pub(super) fn pend_product<B: Backend>(
         instructions: 1,
         inputs: 1,
         consumed: AtomicBool::new(false),
-        state: Mutex::new(State::Product(Box::new(Product { operands: [a.clone(), b.clone()], axes }))),
+        state: Mutex::new(State::Waiting(Arc::new(Waiting::Product { operands: [a.clone(), b.clone()], axes }))),
     };
     Ok(Array {
         backend: a.backend.clone(),
@@ -314,6 +315,26 @@ pub(super) fn pend_product<B: Backend>(
         layout: Layout::contiguous(shape),
         storage: Storage::Lazy(Arc::new(lazy)),
     })
+}
+
+/// Whether a result of this shape may wait for what is computed of it.
+pub(super) fn may_wait<B: Backend>(backend: &B, shape: &Shape) -> bool {
+    fusion_enabled() && shape.rank() > 0 && shape.numel() > backend.eager_below()
+}
+
+/// Lets a computation over rows wait for what is computed of its elements.
+pub(super) fn pend_rows<B: Backend>(rows: Rows<B>) -> Array<B> {
+    let (instructions, inputs) = rows.size();
+    let (backend, shape, dtype) = (rows.backend().clone(), rows.shape().clone(), rows.dtype());
+    let lazy = Lazy {
+        shape: shape.clone(),
+        dtype,
+        instructions,
+        inputs,
+        consumed: AtomicBool::new(false),
+        state: Mutex::new(State::Waiting(Arc::new(Waiting::Rows(Box::new(rows))))),
+    };
+    Array { backend, dtype, layout: Layout::contiguous(shape), storage: Storage::Lazy(Arc::new(lazy)) }
 }
 
 /// Lets a program of one output wait over operands of shape `shape`.
@@ -432,6 +453,16 @@ pub(super) fn prologue<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
     Ok(Fused { program: Program::copy(operand.dtype), inputs })
 }
 
+/// [`prologue`], but of an operand for which a few inputs and instructions suffice; with more it is computed first.
+pub(super) fn prologue_of_few<B: Backend>(operand: &Array<B>, inputs: usize, instructions: usize) -> Result<Fused<B>> {
+    if let Some(lazy) = fusible(operand)
+        && (lazy.inputs > inputs || lazy.instructions > instructions)
+    {
+        operand.force()?;
+    }
+    prologue(operand)
+}
+
 /// The pending expressions that one run computes, operands before their consumers.
 struct Graph<B: Backend> {
     nodes: Vec<Node<B>>,
@@ -475,8 +506,8 @@ impl<B: Backend> Graph<B> {
         }
         let (program, operands) = match &*lazy.state() {
             State::Pending(program, operands) => (program.clone(), operands.clone()),
-            // A product is an operand like one in memory, unless the graph becomes its epilogue.
-            State::Product(_) | State::Done(_) => return,
+            // What waits is an operand like one in memory, unless the graph becomes its epilogue.
+            State::Waiting(_) | State::Done(_) => return,
         };
         for operand in &operands {
             if let Some(lazy) = fusible(operand) {
@@ -499,60 +530,58 @@ impl<B: Backend> Graph<B> {
         }
     }
 
-    /// The one product that waits, if the graph has a single result, and nobody but its expressions holds that product: then
-    /// they can be its epilogue.
-    fn product(&self) -> Option<Arc<Lazy<B>>> {
+    /// The one operand that waits for an epilogue, if the graph has a single result, and nobody but its expressions holds that
+    /// operand: then they can be it.
+    fn waiting(&self) -> Option<Arc<Lazy<B>>> {
         let root = &self.nodes.last()?.lazy;
-        let products = || {
+        let waiting = || {
             let operands = self.nodes.iter().flat_map(|node| &node.operands).filter_map(fusible);
-            operands.filter(|lazy| matches!(*lazy.state(), State::Product(_)))
+            operands.filter(|lazy| matches!(*lazy.state(), State::Waiting(_)))
         };
-        let first = products().next()?;
+        let first = waiting().next()?;
         // Each use is held twice, by the expression and by its copy in `nodes`.
         let fits = self.outputs.len() == 1
             && first.dtype == root.dtype
-            && products().all(|other| Arc::ptr_eq(first, other))
-            && Arc::strong_count(first) == 2 * products().count()
+            && waiting().all(|other| Arc::ptr_eq(first, other))
+            && Arc::strong_count(first) == 2 * waiting().count()
             && self.nodes.iter().all(|node| !node.program.uses_position());
         fits.then(|| first.clone())
     }
 
-    /// Computes the only result as the epilogue of a product.
+    /// Computes the only result as the epilogue of what waits for it.
     fn run_after(&self, backend: &B, lazy: &Arc<Lazy<B>>) -> Result<()> {
         // Another thread may have run it in between.
-        let Some(product) = lazy.product() else { return self.run_alone(backend) };
+        let Some(waiting) = lazy.waiting() else { return self.run_alone(backend) };
         let mut fused = self.fuse(backend, Some(lazy))?;
         let root = &self.nodes[self.nodes.len() - 1].lazy;
         fused.program.output(fused.registers[self.nodes.len() - 1]);
         let extras: SmallVec<[View<'_, B>; MAX_INPUTS]> =
             fused.inputs.iter().map(|(buffer, layout, dtype)| View { buffer, layout, dtype: *dtype }).collect();
-        root.done(product.run(backend, &root.shape, root.dtype, Some(&fused.program), &extras)?);
+        root.done(waiting.run(backend, &root.shape, root.dtype, Some(&fused.program), &extras)?);
         Ok(())
     }
 
     fn run(&self, backend: &B) -> Result<()> {
-        match self.product() {
-            Some(product) => self.run_after(backend, &product),
+        match self.waiting() {
+            Some(waiting) => self.run_after(backend, &waiting),
             None => self.run_alone(backend),
         }
     }
 
-    /// Puts all expressions into one program without outputs. A product, if there is one, is its first input.
-    fn fuse(&self, backend: &B, product: Option<&Arc<Lazy<B>>>) -> Result<FusedGraph<B>> {
+    /// Puts all expressions into one program without outputs. What they are the epilogue of, if anything, is its first input.
+    fn fuse(&self, backend: &B, before: Option<&Arc<Lazy<B>>>) -> Result<FusedGraph<B>> {
         let mut fused =
             FusedGraph::<B> { program: Program::new(), inputs: SmallVec::new(), registers: SmallVec::new(), lead: 0 };
-        let product = product.map(|lazy| (lazy, fused.program.input(lazy.dtype)));
-        fused.lead = usize::from(product.is_some());
+        let before = before.map(|lazy| (lazy, fused.program.input(lazy.dtype)));
+        fused.lead = usize::from(before.is_some());
         for node in &self.nodes {
             let mut operands: SmallVec<[Reg; 3]> = SmallVec::new();
             for operand in &node.operands {
                 let lazy = fusible(operand);
                 let pending = lazy.and_then(|lazy| self.place(lazy));
-                operands.push(match (pending, product) {
+                operands.push(match (pending, before) {
                     (Some(place), _) => fused.registers[place],
-                    (None, Some((product, register))) if lazy.is_some_and(|lazy| Arc::ptr_eq(lazy, product)) => {
-                        register
-                    }
+                    (None, Some((before, register))) if lazy.is_some_and(|lazy| Arc::ptr_eq(lazy, before)) => register,
                     (None, _) => fused.leaf(backend, operand)?,
                 });
             }

@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use super::{Array, Held, fusion_enabled, lazy};
+use super::{Array, Held, lazy};
 use crate::backend::{View, ViewMut};
 use crate::shape::Dims;
 use crate::{Backend, DType, Error, Layout, MatmulSpec, Program, Result, Shape};
@@ -157,8 +157,7 @@ impl<B: Backend> Array<B> {
 
     /// Runs a product whose operands and result have elements.
     fn run_product(&self, other: &Self, spec: &MatmulSpec<'_>, extras: &[Self], shape: Shape) -> Result<Self> {
-        let waits = spec.epilogue.is_none() && fusion_enabled() && shape.rank() > 0;
-        if waits && shape.numel() > self.backend.eager_below() {
+        if spec.epilogue.is_none() && lazy::may_wait(&self.backend, &shape) {
             return lazy::pend_product(self, other, spec, shape);
         }
         let (a, b) = (self.held()?, other.held()?);

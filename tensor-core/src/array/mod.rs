@@ -13,6 +13,7 @@
 //! | `create.rs` | constructors, random numbers among them |
 //! | `view.rs` | what only changes the layout |
 //! | `reduce.rs` | reductions, scans, sort, softmax |
+//! | `rows.rs` | norms, variance and what else works on whole rows |
 //! | `index.rs` | gather, scatter, cat, assignment, masks |
 //! | `linalg.rs` | matrix products |
 //! | `number.rs` | single numbers, for scalar code |
@@ -27,6 +28,7 @@ mod number;
 mod overwrite;
 mod pointwise;
 mod reduce;
+mod rows;
 mod single;
 mod view;
 mod windows;

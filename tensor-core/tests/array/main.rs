@@ -10,6 +10,7 @@ mod misuse;
 mod nested;
 mod promotion;
 mod reduce;
+mod rows;
 mod strict;
 mod views;
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tensor_core::reference::{HostBuffer, Reference};
+use tensor_core::rows::{RowKind, RowSpec};
 use tensor_core::{
     Array, Backend, DType, DeviceInfo, Element, Input, Layout, MatmulSpec, Program, ReduceOp, ReduceSpec, Result,
     ScanOp, ScatterOp, Shape, View, ViewMut,
@@ -51,7 +52,7 @@ impl Strict {
         Self(Arc::new(Device { label, reads_are_free, eager_below, runs, instructions }))
     }
 
-    /// How many pointwise programs ran.
+    /// How many pointwise programs and computations over rows ran.
     pub(crate) fn runs(&self) -> usize {
         self.0.runs.load(Ordering::Relaxed)
     }
@@ -270,5 +271,28 @@ impl Backend for Strict {
         assert_eq!((input.layout.shape(), input.dtype), (out.layout.shape(), out.dtype));
         assert!(input.dtype.is_float() && out.layout.is_contiguous());
         Reference.softmax(axis, log, input, out)
+    }
+
+    fn rows(&self, spec: &RowSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
+        let inputs: Vec<View<'_, Reference>> = inputs.iter().map(check).collect();
+        let out = check_out(out);
+        assert!(inputs.iter().all(|input| input.layout.shape() == spec.shape));
+        assert!(!spec.axes.is_empty() && spec.axes.is_sorted_by(|a, b| a < b));
+        let mut dtypes: Vec<DType> = inputs.iter().map(|input| input.dtype).collect();
+        for (number, step) in spec.steps.iter().enumerate() {
+            assert!(step.program.outputs().len() == 1 && !step.program.uses_position());
+            let read: Vec<DType> = step.reads.iter().map(|&read| dtypes[usize::from(read)]).collect();
+            assert_eq!(read, step.program.inputs());
+            match step.kind {
+                RowKind::Reduce(op) => assert!(!op.gives_index()),
+                RowKind::Rows => assert!(step.reads.iter().all(|&read| usize::from(read) >= inputs.len())),
+                RowKind::Elements => assert_eq!(number, spec.steps.len() - 1),
+            }
+            dtypes.push(step.dtype());
+        }
+        assert_eq!((out.layout.shape(), Some(&out.dtype)), (&spec.out_shape(), dtypes.last()));
+        assert!(out.layout.is_contiguous() && dtypes.len() <= 64);
+        self.0.runs.fetch_add(1, Ordering::Relaxed);
+        Reference.rows(spec, &inputs, out)
     }
 }
