@@ -448,19 +448,24 @@ pub(super) fn prologue<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
             return Ok(Fused { program: fused.program, inputs: fused.inputs });
         }
     }
+    in_memory(operand)
+}
+
+/// The operand as a copy of what is in memory.
+fn in_memory<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
     let mut inputs = SmallVec::new();
     inputs.push(operand.held()?.into_parts());
     Ok(Fused { program: Program::copy(operand.dtype), inputs })
 }
 
-/// [`prologue`], but of an operand for which a few inputs and instructions suffice; with more it is computed first.
+/// [`prologue`] for a computation over rows, whose steps do it again and again: with more inputs or instructions, or where
+/// elements are computed from their positions, the operand is computed first.
 pub(super) fn prologue_of_few<B: Backend>(operand: &Array<B>, inputs: usize, instructions: usize) -> Result<Fused<B>> {
-    if let Some(lazy) = fusible(operand)
-        && (lazy.inputs > inputs || lazy.instructions > instructions)
-    {
-        operand.force()?;
+    if fusible(operand).is_some_and(|lazy| lazy.inputs > inputs || lazy.instructions > instructions) {
+        return in_memory(operand);
     }
-    prologue(operand)
+    let fused = prologue(operand)?;
+    if fused.inputs.is_empty() || fused.program.uses_position() { in_memory(operand) } else { Ok(fused) }
 }
 
 /// The pending expressions that one run computes, operands before their consumers.

@@ -11,8 +11,9 @@ use crate::rows::{RowKind, RowSpec, RowStep};
 use crate::{Backend, DType, Dims, Error, Layout, Program, Result, Scalar, Shape};
 use smallvec::SmallVec;
 
-/// Operands with more inputs or instructions pending are computed first: a row's steps would compute them again and again.
-const FEW_INPUTS: usize = 3;
+/// Operands with more inputs or instructions pending are computed first: a row's steps would compute them again and again, and
+/// two operands leave room for four numbers of rows in a program.
+const FEW_INPUTS: usize = 2;
 const FEW_INSTRUCTIONS: usize = 12;
 
 impl<B: Backend> Array<B> {

@@ -49,7 +49,7 @@ impl World {
                 [if number.is_multiple_of(3) { number / 3 % count } else { count - 1 - number / 3 % count.min(4) }]
         };
         let (x, y, z) = (pick(a), pick(b), pick(c));
-        let result = match kind % 16 {
+        let result = match kind % 17 {
             0..5 => {
                 let op = [
                     BinaryOp::Add,
@@ -100,6 +100,12 @@ impl World {
                 }
                 return;
             }
+            16 if x.rank() > 0 => match c % 4 {
+                0 => x.normalize(&[-1], b % 2 == 0, 0.5),
+                1 => x.normalize_grad(y, &[0], b % 2 == 0, 0.5),
+                2 => x.variance(&[], 0, true),
+                _ => x.logsumexp(&[-1], true),
+            },
             _ => x.add(1),
         };
         // What a dtype or shape refuses is refused in both worlds.
