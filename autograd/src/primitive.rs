@@ -45,6 +45,12 @@ pub(crate) enum Primitive<B: Backend> {
     Scan(ScanOp, isize),
     /// Softmax, or its logarithm, along an axis.
     Softmax(isize, bool),
+    /// Rows along axes divided by their root mean square, with a number added under the root; centred before, or not.
+    Normalize(Box<Reduction>, bool, f64),
+    /// The variance along axes, with a correction of the count.
+    Variance(Box<Reduction>, usize),
+    /// The logarithm of the sum of exponentials along axes.
+    LogSumExp(Box<Reduction>),
     /// The product of two matrices or batches of them.
     Matmul,
     /// The product over groups of axes: how many are of the batch, the rows, the inner sum and the columns.
@@ -218,6 +224,10 @@ impl<B: Backend> Primitive<B> {
             Self::Prod(_) => "Prod",
             Self::Softmax(_, false) => "Softmax",
             Self::Softmax(_, true) => "LogSoftmax",
+            Self::Normalize(_, true, _) => "LayerNorm",
+            Self::Normalize(_, false, _) => "RmsNorm",
+            Self::Variance(..) => "Var",
+            Self::LogSumExp(_) => "Logsumexp",
             Self::Matmul => "Matmul",
             Self::Contract(_) => "Contract",
             Self::Conv(call) => match call.kind {
@@ -264,6 +274,9 @@ impl<B: Backend> Primitive<B> {
             Self::Extreme(op, to) => array(0).reduce(*op, &to.axes, to.keepdim),
             Self::Scan(op, axis) => array(0).scan(*op, *axis),
             Self::Softmax(axis, log) => array(0).softmax(*axis, *log),
+            Self::Normalize(to, centred, eps) => array(0).normalize(&to.axes, *centred, *eps),
+            Self::Variance(to, correction) => array(0).variance(&to.axes, *correction, to.keepdim),
+            Self::LogSumExp(to) => array(0).logsumexp(&to.axes, to.keepdim),
             Self::Matmul => array(0).matmul(array(1)),
             Self::Contract(counts) => {
                 let [batch, rows, inner, columns] = **counts;

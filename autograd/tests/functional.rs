@@ -129,6 +129,14 @@ fn halves_are_normed_in_f32() {
     assert_eq!(x.layer_norm(&[2], None, None, 0.0).to_string(), "tensor([ 1., -1.], dtype=f16)");
 }
 
+/// The logarithm rounded to f16 is 300.75, which is off by so much that shares computed from it would be 5 % too small.
+#[test]
+fn shares_of_halves_are_computed_in_f32() {
+    let x = Tensor::from([300.0_f32, 300.0]).to(DType::F16).requires_grad_();
+    x.logsumexp(&[0], false).backward();
+    assert_eq!(x.grad().unwrap().to(DType::F32).to_vec::<f32>(), [0.5, 0.5]);
+}
+
 #[test]
 fn closeness() {
     let of = |value: f64| Tensor::from(value);

@@ -370,6 +370,14 @@ pub(super) fn softmaxes<B: Device>() {
         checks.one(&format!("log_softmax {axis}"), &x, move |x| x.log_softmax(axis));
     }
     checks.one("softmax of a transposed view", &spread(&[3, 2], 6), |x| x.t().softmax(1));
+    for shape in [&[2][..], &[3, 2], &[2, 3, 2]] {
+        checks.one(&format!("layer_norm {shape:?}"), &x, move |x| x.layer_norm(shape, None, None, 0.1));
+        checks.one(&format!("rms_norm {shape:?}"), &x, move |x| x.rms_norm(shape, None, 0.1));
+    }
+    let weight = spread(&[3], 3);
+    checks.two("layer_norm of a transposed view", &spread(&[3, 2], 6), &weight, |x, weight| {
+        x.t().layer_norm(&[3], Some(weight), Some(&weight.square()), 0.1)
+    });
     checks.done();
 }
 

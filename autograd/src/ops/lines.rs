@@ -23,14 +23,10 @@ impl<B: Backend> Tensor<B> {
     pub fn logsumexp(&self, axes: &[isize], keepdim: bool) -> Self {
         ok(self.expect_float("logsumexp"));
         let count = ok(self.reduced_count(axes, "logsumexp"));
-        if count == 0 {
+        if count == 0 || self.numel() == 0 {
             return self.exp().sum_dims(axes, keepdim).log();
         }
-        // The shift changes nothing mathematically, so it needs no gradient. An infinite maximum is not subtracted.
-        let top = self.detach().amax(axes, true);
-        let top = top.masked_fill(&top.isfinite().logical_not(), 0);
-        let total = (self - &top).exp().sum_dims(axes, keepdim).log();
-        if keepdim { total + top } else { &total + top.reshape_to(&total.checked_shape()) }
+        ok(apply1(Primitive::LogSumExp(Box::new(ok(self.reduction(axes, keepdim, "logsumexp")))), self))
     }
 
     /// `eˣ / Σ eˣ` along an axis.

@@ -1,6 +1,7 @@
 //! What layers of networks are made of.
 
 use crate::misuse::ok;
+use crate::primitive::{Primitive, apply1};
 use crate::tensor::Tensor;
 use tensor_core::{Array, Backend, DType, Error, Result, Shape};
 
@@ -78,6 +79,11 @@ impl<B: Backend> Tensor<B> {
         Ok((1..=shape.len() as isize).map(|back| -back).collect())
     }
 
+    fn try_normalize(&self, shape: &[usize], centred: bool, eps: f64, op: &'static str) -> Result<Self> {
+        let axes = self.trailing_axes(shape, op)?;
+        apply1(Primitive::Normalize(Box::new(self.reduction(&axes, true, op)?), centred, eps), self)
+    }
+
     /// Scale and shift of a norm.
     #[track_caller]
     fn affine(self, shape: &[usize], weight: Option<&Self>, bias: Option<&Self>, op: &'static str) -> Self {
@@ -106,12 +112,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn layer_norm(&self, shape: &[usize], weight: Option<&Self>, bias: Option<&Self>, eps: f64) -> Self {
-        let axes = ok(self.trailing_axes(shape, "layer_norm"));
-        let wide = self.to_dtype(self.dtype().compute());
-        let centred = &wide - wide.mean_dims(&axes, true);
-        let variance = centred.square().mean_dims(&axes, true);
-        let normal = (centred * (variance + eps).rsqrt()).to_dtype(self.dtype());
-        normal.affine(shape, weight, bias, "layer_norm")
+        ok(self.try_normalize(shape, true, eps, "layer_norm")).affine(shape, weight, bias, "layer_norm")
     }
 
     /// `x / √(mean of x² + eps)` over the last axes, whose sizes are given, then scaled. f16 and bf16 are computed in f32.
@@ -128,10 +129,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn rms_norm(&self, shape: &[usize], weight: Option<&Self>, eps: f64) -> Self {
-        let axes = ok(self.trailing_axes(shape, "rms_norm"));
-        let wide = self.to_dtype(self.dtype().compute());
-        let scale = (wide.square().mean_dims(&axes, true) + eps).rsqrt();
-        (wide * scale).to_dtype(self.dtype()).affine(shape, weight, None, "rms_norm")
+        ok(self.try_normalize(shape, false, eps, "rms_norm")).affine(shape, weight, None, "rms_norm")
     }
 
     /// Slices along an axis divided by their p-norm, or by `eps` where that is larger.

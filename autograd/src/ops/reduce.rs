@@ -10,7 +10,7 @@ use tensor_core::{Backend, DType, Dims, Error, ReduceOp, Result, Shape};
 
 impl<B: Backend> Tensor<B> {
     /// Which axes are meant: all if none are named.
-    fn reduction(&self, axes: &[isize], keepdim: bool, op: &'static str) -> Result<Reduction> {
+    pub(super) fn reduction(&self, axes: &[isize], keepdim: bool, op: &'static str) -> Result<Reduction> {
         let shape = self.checked_shape();
         let axes: Dims<isize> = match axes {
             [] => (0..shape.rank() as isize).collect(),

@@ -1,6 +1,7 @@
 //! Along axes: variance, norms, what leaves NaN out, differences.
 
 use crate::misuse::ok;
+use crate::primitive::{Primitive, apply1};
 use crate::tensor::Tensor;
 use tensor_core::{Backend, DType, Error, Result};
 
@@ -40,10 +41,13 @@ impl<B: Backend> Tensor<B> {
 
     fn try_var(&self, axes: &[isize], correction: usize, keepdim: bool, op: &'static str) -> Result<Self> {
         self.expect_float(op)?;
+        let to = self.reduction(axes, keepdim, op)?;
+        if self.numel() > 0 {
+            return apply1(Primitive::Variance(Box::new(to), correction), self);
+        }
         let count = self.reduced_count(axes, op)?;
         let dtype = self.dtype();
         let wide = self.try_to_dtype(dtype.compute())?;
-        // Twice through the data: the mean first, so that a large offset costs no digits.
         let mean = wide.try_mean(axes, true)?;
         let squares = (wide - mean).square().try_sum(axes, keepdim)?;
         (squares / count.saturating_sub(correction) as f64).try_to_dtype(dtype)

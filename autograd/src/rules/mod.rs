@@ -13,6 +13,7 @@ mod index;
 mod linear;
 mod pointwise;
 mod reduce;
+mod rows;
 
 use crate::operand::Operand;
 use crate::primitive::Primitive;
@@ -133,7 +134,10 @@ pub(crate) fn row<K: Backend>(primitive: &Primitive<K>) -> Row<K> {
         Primitive::Prod(_) => reduce::prod(),
         Primitive::Extreme(..) => reduce::extreme(),
         Primitive::Scan(op, _) => reduce::scan(*op),
-        Primitive::Softmax(_, log) => reduce::softmax(*log),
+        Primitive::Softmax(_, log) => rows::softmax(*log),
+        Primitive::Normalize(..) => rows::normalize(),
+        Primitive::Variance(..) => rows::variance(),
+        Primitive::LogSumExp(_) => rows::logsumexp(),
         Primitive::Matmul => linear::matmul(),
         Primitive::Contract(_) => conv::contract(),
         Primitive::Conv(_) => conv::conv(),

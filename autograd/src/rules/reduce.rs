@@ -1,4 +1,4 @@
-//! Rows of reductions, scans and softmax.
+//! Rows of reductions and scans.
 
 use super::{A, Call, Jvp, Needs, OUTPUT, Row};
 use crate::primitive::{Primitive, Reduction};
@@ -13,7 +13,7 @@ fn reduction<'a, K: Backend>(k: &'a Call<'_, K>) -> &'a Reduction {
 }
 
 /// A reduced tensor spread over the operand's shape again.
-fn spread<K: Backend>(reduced: &Tensor<K>, to: &Reduction) -> Tensor<K> {
+pub(super) fn spread<K: Backend>(reduced: &Tensor<K>, to: &Reduction) -> Tensor<K> {
     reduced.reshape_to(&to.kept_shape()).expand_to(&to.shape)
 }
 
@@ -129,28 +129,4 @@ fn cumprod<K: Backend>(k: &Call<'_, K>, g: &Tensor<K>, axis: isize) -> Tensor<K>
     let products = rows.keep_where(&behind, &rows.ones_like()).cumprod(-1).triu(0);
     let after = (products * g.unsqueeze(-2)).sum_dims(&[-1], false);
     (after * exclusive_products(&x)).transpose(axis, -1)
-}
-
-/// With y = softmax(a): y·(g − Σ g·y). With y = log softmax(a): g − eʸ·Σ g.
-pub(super) fn softmax<K: Backend>(log: bool) -> Row<K> {
-    fn axis_of<K: Backend>(k: &Call<'_, K>) -> isize {
-        match k.primitive {
-            Primitive::Softmax(axis, _) => *axis,
-            _ => unreachable!("this is softmax's row"),
-        }
-    }
-    if log {
-        Row {
-            needs: Needs([OUTPUT, 0, 0]),
-            vjp: |k, g, _| g - k.y().exp() * g.sum_dims(&[axis_of(k)], true),
-            jvp: Jvp::Transposed,
-        }
-    } else {
-        Row {
-            needs: Needs([OUTPUT, 0, 0]),
-            vjp: |k, g, _| k.y() * (g - (g * k.y()).sum_dims(&[axis_of(k)], true)),
-            // The Jacobian is symmetric.
-            jvp: Jvp::Diagonal,
-        }
-    }
 }
