@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::PoisonError;
 use tensor_core::codegen::{self, Source, Tensor};
 use tensor_core::matmul::{by_plain_product, run_epilogue};
+use tensor_core::rows::RowSpec;
 use tensor_core::{
     Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp,
     ScatterOp, Shape, View, ViewMut,
@@ -273,6 +274,24 @@ impl Backend for Cuda {
         let key = Key { operation: Operation::Softmax(axis, log), operands: Part::Lent(&operands) };
         let plan = |this: &Self| codegen::softmax(axis, log, tensor(&input), result(&out), &this.0.target);
         self.run(if log { "log_softmax" } else { "softmax" }, &key, plan, &[input.buffer], &[&*out.buffer])
+    }
+
+    fn rows(&self, spec: &RowSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
+        let operation = Operation::Rows(
+            Part::Lent(spec.steps),
+            spec.steps.iter().flat_map(|step| scalars(&step.program)).collect(),
+            Part::Lent(spec.shape),
+            SmallVec::from_slice(spec.axes),
+        );
+        let operands: SmallVec<[Operand<'_>; 6]> =
+            inputs.iter().map(|view| Operand::new(tensor(view))).chain([Operand::new(result(&out))]).collect();
+        let plan = |this: &Self| {
+            let tensors: SmallVec<[Tensor<'_>; 8]> = inputs.iter().map(tensor).collect();
+            codegen::rows(spec, &tensors, result(&out), &this.0.target)
+        };
+        let from: SmallVec<[&Buffer; 8]> = inputs.iter().map(|view| view.buffer).collect();
+        let key = Key { operation, operands: Part::Lent(&operands) };
+        self.run("rows", &key, plan, &from, &[&*out.buffer])
     }
 }
 

@@ -12,6 +12,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 use tensor_core::codegen::{Params, Plan, Slot, Tensor};
+use tensor_core::rows::RowStep;
 use tensor_core::{
     Backend, DType, Error, ErrorKind, Layout, Program, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
 };
@@ -65,6 +66,8 @@ pub(crate) enum Operation<'a> {
     Scatter(ScatterOp, usize),
     Sort(usize, bool),
     Softmax(usize, bool),
+    /// With the scalars of all steps, one after the other.
+    Rows(Part<'a, [RowStep]>, Scalars, Part<'a, Shape>, SmallVec<[usize; 6]>),
 }
 
 impl Operation<'_> {
@@ -80,6 +83,9 @@ impl Operation<'_> {
             Self::Scatter(op, axis) => Operation::Scatter(op, axis),
             Self::Sort(axis, descending) => Operation::Sort(axis, descending),
             Self::Softmax(axis, log) => Operation::Softmax(axis, log),
+            Self::Rows(ref steps, ref scalars, ref shape, ref axes) => {
+                Operation::Rows(Part::Kept(steps.to_vec().into()), scalars.clone(), shape.kept(), axes.clone())
+            }
         }
     }
 }

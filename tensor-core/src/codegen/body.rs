@@ -15,20 +15,25 @@ pub(super) fn register(reg: Reg) -> String {
 /// One constant for each register. `load` gives the expression of an input; `number` is the row-major number of the element,
 /// in a variable of type `COUNT`; the parameters are in `p`.
 pub(super) fn statements(program: &Program, load: impl Fn(usize) -> String, number: &str) -> String {
+    statements_of("", program, load, number)
+}
+
+/// The same for one of several programs whose parameters are in `p`; their names begin with `whose`.
+pub(super) fn statements_of(whose: &str, program: &Program, load: impl Fn(usize) -> String, number: &str) -> String {
     let mut text = String::new();
     let mut keys: SmallVec<[u8; 2]> = SmallVec::new();
     for (place, inst) in program.insts().iter().enumerate() {
         let name = |reg: Reg| register(reg);
         let value = match inst.op {
             Op::Input(input) => load(input as usize),
-            Op::Scalar(scalar) => format!("p.scalar{scalar}"),
-            Op::Iota(axis) => format!("(i64)({number} / (COUNT)p.below{axis} % (COUNT)p.size{axis})"),
+            Op::Scalar(scalar) => format!("p.{whose}scalar{scalar}"),
+            Op::Iota(axis) => format!("(i64)({number} / (COUNT)p.{whose}below{axis} % (COUNT)p.{whose}size{axis})"),
             Op::Random { key, word } => {
                 if !keys.contains(&key) {
                     keys.push(key);
                     let _ = writeln!(
                         text,
-                        "    u32 random{key}[4];\n    philox((u64){number}, (u64)p.scalar{}, (u64)p.scalar{key}, random{key});",
+                        "    u32 random{key}[4];\n    philox((u64){number}, (u64)p.{whose}scalar{}, (u64)p.{whose}scalar{key}, random{key});",
                         key + 1
                     );
                 }
@@ -47,11 +52,16 @@ pub(super) fn statements(program: &Program, load: impl Fn(usize) -> String, numb
 
 /// Adds a program's own parameters: scalars, and what coordinates are computed from.
 pub(super) fn fill(program: &Program, shape: &Shape, block: &mut Block) {
+    fill_of("", program, shape, block);
+}
+
+/// The same for one of several programs; the parameters' names begin with `whose`.
+pub(super) fn fill_of(whose: &str, program: &Program, shape: &Shape, block: &mut Block) {
     for inst in program.insts() {
         if let Op::Iota(axis) = inst.op {
             let dims = shape.dims().get(axis as usize..).unwrap_or_default();
-            block.one(&format!("below{axis}"), dims.iter().skip(1).product::<usize>() as u64);
-            block.one(&format!("size{axis}"), dims.first().copied().unwrap_or(1) as u64);
+            block.one(&format!("{whose}below{axis}"), dims.iter().skip(1).product::<usize>() as u64);
+            block.one(&format!("{whose}size{axis}"), dims.first().copied().unwrap_or(1) as u64);
         }
     }
     // The largest first, so that there are no gaps.
@@ -59,7 +69,7 @@ pub(super) fn fill(program: &Program, shape: &Shape, block: &mut Block) {
         for (number, &value) in program.scalars().iter().enumerate() {
             let dtype = scalar_dtype(program, number).compute();
             if dtype.size() == size {
-                push(&format!("scalar{number}"), dtype, value, block);
+                push(&format!("{whose}scalar{number}"), dtype, value, block);
             }
         }
     }

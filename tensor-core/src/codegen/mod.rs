@@ -21,6 +21,7 @@ mod params;
 mod pointwise;
 mod prelude;
 mod reduce;
+mod rows;
 mod scan;
 mod softmax;
 mod sort;
@@ -32,6 +33,7 @@ pub use matmul::{MatmulKernel, matmul};
 pub use pointwise::{PointwiseKernel, Source, pointwise};
 pub use prelude::ENTRY;
 pub use reduce::{ReduceKernel, reduce};
+pub use rows::{RowsKernel, rows};
 pub use scan::{ScanKernel, scan};
 pub use softmax::{SoftmaxKernel, softmax};
 pub use sort::{SortKernel, sort};
@@ -134,6 +136,8 @@ pub enum Kernel {
     Scan(ScanKernel),
     /// Softmax of lines that registers hold.
     Softmax(SoftmaxKernel),
+    /// Reductions along rows and what is computed of them.
+    Rows(RowsKernel),
     /// Matrix products.
     Matmul(MatmulKernel),
     /// Elements from indexed places.
@@ -156,6 +160,7 @@ impl Kernel {
             Self::Reduce(kernel) => kernel.body(target),
             Self::Scan(kernel) => kernel.body(target),
             Self::Softmax(kernel) => kernel.body(target),
+            Self::Rows(kernel) => kernel.body(target),
             Self::Matmul(kernel) => kernel.body(target),
             Self::Gather(kernel) => kernel.body(),
             Self::Scatter(kernel) => kernel.body(),
@@ -196,6 +201,7 @@ impl Kernel {
         match self {
             Self::Pointwise(_) | Self::Softmax(_) | Self::Gather(_) | Self::Sort(_) => [linear_group(target), 1, 1],
             Self::Reduce(_) | Self::Scan(_) | Self::Scatter(_) => [reduce::group(target), 1, 1],
+            Self::Rows(kernel) => [kernel.group(target), 1, 1],
             Self::Matmul(_) => matmul::group(target),
         }
     }
@@ -207,6 +213,7 @@ impl Kernel {
             Self::Reduce(kernel) => kernel.uses(dtype),
             Self::Scan(kernel) => kernel.uses(dtype),
             Self::Softmax(kernel) => kernel.uses(dtype),
+            Self::Rows(kernel) => kernel.uses(dtype),
             Self::Matmul(kernel) => kernel.uses(dtype),
             // Bits of any meaning.
             Self::Gather(_) => false,

@@ -144,8 +144,7 @@ impl SoftmaxKernel {
         let mut text = widths(self.lines.is_wide());
         text += &self.block(&self.lines.blank(2), 1, 1, [0; 2]).definition();
         for (name, total) in [("largest", &most), ("sum", &sum)] {
-            let (below, from) = (total.shuffle("below", "__shfl_down_sync"), total.shuffle("from", "__shfl_sync"));
-            let _ = write!(text, "namespace {name} {{\n{}{below}{from}}}\n", total.text());
+            text += &total.namespace(name);
         }
         let _ = write!(
             text,
@@ -199,8 +198,8 @@ impl SoftmaxKernel {
             entry = super::ENTRY,
             walk = self.lines.text("line", "number", &["at_in".to_owned(), "at_out".to_owned()]),
             load = load(dtype, "pack.v", "l"),
-            join_most = self.join("largest", "most", target),
-            join_sum = self.join("sum", "total", target),
+            join_most = Total::join_for_all("largest", "most", usize::from(team), "largest_of_warps"),
+            join_sum = Total::join_for_all("sum", "total", usize::from(team), "sum_of_warps"),
             top = most.result("most"),
             power = unary(UnaryOp::Exp, wide, "shifted"),
             kept = if log { "shifted" } else { "power" },
@@ -213,32 +212,6 @@ impl SoftmaxKernel {
             store =
                 store(dtype, "pack.v", "l", &binary(if log { BinaryOp::Sub } else { BinaryOp::Mul }, wide, "x", "all")),
         );
-        text
-    }
-
-    /// Joins the totals of a team, always in the same order, so that each of its items has the same.
-    fn join(&self, kind: &str, total: &str, target: &Target) -> String {
-        let team = usize::from(self.team);
-        let (width, warps) = (team.min(WARP), linear_group(target) / WARP);
-        let mut text = format!(
-            "    #pragma unroll
-    for (i32 far = {width} / 2; far > 0; far /= 2) {kind}::join(&{total}, {kind}::below({total}, far, {width}));
-"
-        );
-        if team <= WARP {
-            let _ = writeln!(text, "    {total} = {kind}::from({total}, 0, {width});");
-        } else {
-            let _ = write!(
-                text,
-                "    LOCAL {kind}::Total {kind}_of_warps[{warps}];
-    if (place % {WARP} == 0) {kind}_of_warps[place / {WARP}] = {total};
-    BARRIER;
-    {total} = {kind}_of_warps[0];
-    #pragma unroll
-    for (i32 warp = 1; warp < {warps}; warp++) {kind}::join(&{total}, {kind}_of_warps[warp]);
-"
-            );
-        }
         text
     }
 }

@@ -1,6 +1,7 @@
 //! What reductions and scans keep of the values seen so far.
 
 use super::expression::{range, register_type, unsigned_type};
+use super::reduce::WARP;
 use super::{Dialect, Target};
 use crate::backend::ReduceOp;
 use crate::{Category, DType};
@@ -136,6 +137,39 @@ DEVICE void join(Total *t, Total other) {{
             let _ = writeln!(text, "    t.{field} = ({held}){function}(0xffffffffu, t.{field}, place, width);");
         }
         text + "    return t;\n}\n"
+    }
+
+    /// Statements for CUDA that join the totals of each `team` neighbouring items, always in the same order, so that each of
+    /// them has the same: a power of two up to a warp, or a whole group of warps, whose totals pass through `of_warps` in
+    /// shared memory. All items of a group have to run them. The total is of the type in the namespace `kind`.
+    pub(super) fn join_for_all(kind: &str, total: &str, team: usize, of_warps: &str) -> String {
+        let (width, warps) = (team.min(WARP), team / WARP);
+        let mut text = format!(
+            "    #pragma unroll
+    for (i32 far = {width} / 2; far > 0; far /= 2) {kind}::join(&{total}, {kind}::below({total}, far, {width}));
+"
+        );
+        if team <= WARP {
+            let _ = writeln!(text, "    {total} = {kind}::from({total}, 0, {width});");
+        } else {
+            let _ = write!(
+                text,
+                "    LOCAL {kind}::Total {of_warps}[{warps}];
+    if (place % {WARP} == 0) {of_warps}[place / {WARP}] = {total};
+    BARRIER;
+    {total} = {of_warps}[0];
+    #pragma unroll
+    for (i32 warp = 1; warp < {warps}; warp++) {kind}::join(&{total}, {of_warps}[warp]);
+"
+            );
+        }
+        text
+    }
+
+    /// The type and its functions for CUDA in a namespace, with those that `join_for_all` needs.
+    pub(super) fn namespace(&self, kind: &str) -> String {
+        let (below, from) = (self.shuffle("below", "__shfl_down_sync"), self.shuffle("from", "__shfl_sync"));
+        format!("namespace {kind} {{\n{}{below}{from}}}\n", self.text())
     }
 
     /// The expression of the result, as a value to [store](super::expression::store).
