@@ -4,6 +4,7 @@ use crate::vecmath::Level;
 use crate::{Buffer, memory, pointwise};
 use std::borrow::Cow;
 use std::sync::OnceLock;
+use tensor_core::rows::RowSpec;
 use tensor_core::{
     Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp,
     ScatterOp, Shape, View, ViewMut,
@@ -155,6 +156,10 @@ impl Backend for Cpu {
     fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         crate::softmax::softmax(self.level, axis, log, &input, out);
         Ok(())
+    }
+
+    fn rows(&self, spec: &RowSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
+        crate::rows::rows(self, spec, inputs, out)
     }
 
     fn eager_below(&self) -> usize {

@@ -24,6 +24,7 @@ mod number;
 mod parallel;
 mod pointwise;
 mod reduce;
+mod rows;
 mod scan;
 mod scatter;
 mod softmax;

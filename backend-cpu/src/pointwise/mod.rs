@@ -15,8 +15,10 @@
 //! - `line`, `registers`: runs of cheap operations, whose values stay in registers;
 //! - `formula`: whole programs as one loop;
 //! - `copy`: what only moves elements, without a plan;
+//! - `by_rows`: programs that are prepared once, and run for some rows at a time;
 //! - `leaves`: coordinates and random bits; `moves`: gathering and scattering.
 
+pub(crate) mod by_rows;
 mod chain;
 mod copy;
 pub(crate) mod element;

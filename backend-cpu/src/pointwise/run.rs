@@ -122,7 +122,7 @@ struct LaneState {
 }
 
 /// What one thread has for itself.
-struct Worker<'a> {
+pub(super) struct Worker<'a> {
     job: &'a Job<'a>,
     lanes: SmallVec<[LaneState; 24]>,
     /// Keeps the scratch memory alive; the lanes and `scratch_at` point into it.
@@ -130,12 +130,14 @@ struct Worker<'a> {
     scratch_at: *mut u8,
     /// The lanes whose tile needs no gathering any more, as bits.
     filled: u32,
+    /// Where the first operand's first element lies: the job's, unless the worker has one of its own.
+    pub(super) first: *mut u8,
     /// What the next tile reads from memory: the first byte, and how many.
     ahead: SmallVec<[(*const u8, usize); 4]>,
 }
 
 impl<'a> Worker<'a> {
-    fn new(job: &'a Job<'a>) -> Result<Self> {
+    pub(super) fn new(job: &'a Job<'a>) -> Result<Self> {
         let mut scratch = match job.scratch_bytes {
             0 => None,
             bytes => Some(Cpu::with_level(job.level).alloc(bytes)?),
@@ -158,11 +160,17 @@ impl<'a> Worker<'a> {
             let at = scratch_at.wrapping_add(job.tiles_at + number * job.tile_pitch());
             lanes.push(LaneState { at, step: 1 });
         }
-        Ok(Self { job, lanes, _scratch: scratch, scratch_at, filled: 0, ahead: SmallVec::new() })
+        let first = job.walk.operands.first().map_or(std::ptr::null_mut(), |operand| operand.base);
+        Ok(Self { job, lanes, _scratch: scratch, scratch_at, filled: 0, first, ahead: SmallVec::new() })
+    }
+
+    /// What it works on.
+    pub(super) fn job(&self) -> &'a Job<'a> {
+        self.job
     }
 
     /// Tiles that lie within rows.
-    fn run_rows(&mut self, items: Range<usize>) {
+    pub(super) fn run_rows(&mut self, items: Range<usize>) {
         let Job { walk, tile, panel_rows, tiles_per_row, .. } = *self.job;
         let (row, outer) = walk.dims.split_last().expect("a walk has an axis");
         let mut groups = walk.dims.clone();
@@ -185,7 +193,7 @@ impl<'a> Worker<'a> {
     }
 
     /// The tiles of some columns in all rows of a panel, or in one row where there are no panels.
-    fn run_group(&mut self, position: &Odometer, groups: &[usize], first: usize, count: usize) {
+    pub(super) fn run_group(&mut self, position: &Odometer, groups: &[usize], first: usize, count: usize) {
         let job = self.job;
         let outer = groups.len();
         let panel_rows = job.panel_rows;
@@ -211,7 +219,8 @@ impl<'a> Worker<'a> {
                 let across = if rows > 1 { strides[outer - 1] * row as isize } else { 0 };
                 let at = || {
                     let step = start(strides) + across;
-                    operand.base.wrapping_offset(step * operand.size as isize)
+                    let base = if lane == 0 { self.first } else { operand.base };
+                    base.wrapping_offset(step * operand.size as isize)
                 };
                 match access {
                     Access::Direct | Access::Stream => {
@@ -247,7 +256,8 @@ impl<'a> Worker<'a> {
                 if access == Access::Scatter {
                     let across = if rows > 1 { operand.strides[outer - 1] * row as isize } else { 0 };
                     let step = start(&operand.strides) + across;
-                    let dst = operand.base.wrapping_offset(step * operand.size as isize);
+                    let base = if lane == 0 { self.first } else { operand.base };
+                    let dst = base.wrapping_offset(step * operand.size as isize);
                     let src = self.lanes[lane].at;
                     // SAFETY: the output's elements lie within its buffer, this tile's are written by this thread only,
                     // and the lane holds a tile of them.

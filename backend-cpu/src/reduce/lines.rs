@@ -1,7 +1,7 @@
 //! Reductions of whole lines of what a known formula computes, or a program of cheap instructions: a tile of it is in the
 //! first-level cache when it is folded.
 
-use super::fold::{Fold, merge_all};
+use super::fold::{Fold, LANES, merge_all};
 use super::{WithFold, with_fold};
 use crate::Cpu;
 use crate::number::Number;
@@ -11,10 +11,10 @@ use crate::pointwise::line::Straight;
 use crate::pointwise::registers::{At, Group};
 use crate::strided::Target;
 use crate::vecmath::Level;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 use tensor_core::program::MAX_INPUTS;
-use tensor_core::{Layout, ReduceSpec, Shape, View, ViewMut};
+use tensor_core::{DType, Layout, Program, ReduceOp, ReduceSpec, Shape, View, ViewMut};
 
 /// Lines from which on each is computed by one thread.
 const MANY: usize = 64;
@@ -39,69 +39,103 @@ pub(super) fn reduce(
     if spec.op.gives_index() || !is_last || !out.layout.is_contiguous() || length < SHORTEST {
         return false;
     }
-    let Some((fill, operands)) = formula(spec, inputs, kept).or_else(|| straight(level, spec, inputs, kept)) else {
+    let operands: Option<Operands> = inputs.iter().map(|view| operand(spec.shape, view, kept)).collect();
+    let Some(values) = operands.and_then(|operands| Values::computed(level, spec.prologue, &operands)) else {
         return false;
     };
     let dtype = spec.prologue.dtype(spec.prologue.outputs()[0]);
     let target = Target::<u8>::bytes(out);
-    with_fold(spec.op, dtype, Lines { level, fill: &fill, operands: &operands, lines, length, target });
+    with_fold(spec.op, dtype, Lines { level, values: &values, lines, length, target });
     true
+}
+
+/// Where an input's elements lie, if the lines begin evenly apart, and each is dense or repeats one element.
+fn operand(shape: &Shape, &View { buffer, layout, dtype }: &View<'_, Cpu>, kept: usize) -> Option<Operand> {
+    let at = buffer.as_ptr().wrapping_add(layout.offset() * dtype.size());
+    let varies = is_dense(shape, layout, kept);
+    let is_same_line = (0..kept).all(|axis| layout.strides()[axis] == 0 || layout.dims()[axis] == 1);
+    let step = match varies {
+        true if is_same_line => 0,
+        true => layout.is_contiguous().then(|| shape.dims()[kept..].iter().product())?,
+        false => step_of_lines(shape, layout, kept)?,
+    };
+    Some(Operand::Lines { at, step: (step * dtype.size()) as isize, varies })
 }
 
 /// What computes a tile.
 enum Fill {
+    /// Nothing: values are the only operand's elements.
+    Elements,
     Formula(&'static Prologue),
     Straight(Box<Straight>),
 }
 
-/// The known formula that the program is, and its operands.
-fn formula(spec: &ReduceSpec<'_>, inputs: &[View<'_, Cpu>], kept: usize) -> Option<(Fill, SmallVec<[Operand; 4]>)> {
-    let length: usize = spec.shape.dims()[kept..].iter().product();
-    Prologue::of(spec.prologue).find_map(|(prologue, leaves)| {
-        let operands = leaves.iter().enumerate().map(|(number, leaf)| match *leaf {
-            Leaf::Scalar(value) if number >= prologue.varying => {
-                let mut bytes = Bytes([0; 8]);
-                value.write(spec.prologue.dtype(spec.prologue.outputs()[0]), &mut bytes.0);
-                Some(Operand::Scalar(bytes))
-            }
-            Leaf::Scalar(_) => None,
-            Leaf::Input(input) => {
-                let View { buffer, layout, dtype } = inputs[input];
-                let varies = number < prologue.varying;
-                let step = if varies {
-                    layout.is_contiguous().then_some(length)
-                } else {
-                    step_of_lines(spec.shape, layout, kept)
-                };
-                let at = buffer.as_ptr().wrapping_add(layout.offset() * dtype.size());
-                Some(Operand::Lines { at, step: step? * dtype.size(), varies })
-            }
-        });
-        Some((Fill::Formula(prologue), operands.collect::<Option<_>>()?))
-    })
+/// The operands of what is computed.
+pub(crate) type Operands = SmallVec<[Operand; 4]>;
+
+/// What is reduced: what is computed, and of what.
+pub(crate) struct Values {
+    fill: Fill,
+    operands: Operands,
 }
 
-/// The program as a line, and its inputs.
-fn straight(
-    level: Level,
-    spec: &ReduceSpec<'_>,
-    inputs: &[View<'_, Cpu>],
-    kept: usize,
-) -> Option<(Fill, SmallVec<[Operand; 4]>)> {
-    let length: usize = spec.shape.dims()[kept..].iter().product();
-    let operands = inputs.iter().map(|&View { buffer, layout, dtype }| {
-        let at = buffer.as_ptr().wrapping_add(layout.offset() * dtype.size());
-        let varies = is_dense(spec.shape, layout, kept);
-        let is_same_line = (0..kept).all(|axis| layout.strides()[axis] == 0 || layout.dims()[axis] == 1);
-        let step = match varies {
-            true if is_same_line => 0,
-            true => layout.is_contiguous().then_some(length)?,
-            false => step_of_lines(spec.shape, layout, kept)?,
-        };
-        Some(Operand::Lines { at, step: step * dtype.size(), varies })
-    });
-    let operands = operands.collect::<Option<_>>()?;
-    Some((Fill::Straight(Box::new(Straight::of(level, spec.prologue)?)), operands))
+// SAFETY: the operands' pointers are to memory that whoever made them promises to outlive the reduction, and that nobody writes
+// meanwhile but where it says so.
+unsafe impl Sync for Values {}
+
+impl Values {
+    /// The elements of lines as they are.
+    pub(crate) fn elements(at: *const u8, step: isize) -> Self {
+        Self { fill: Fill::Elements, operands: smallvec![Operand::Lines { at, step, varies: true }] }
+    }
+
+    /// What a program computes of these inputs, if it is a known formula or a run of cheap instructions.
+    pub(crate) fn computed(level: Level, program: &Program, inputs: &[Operand]) -> Option<Self> {
+        Self::formula(program, inputs).or_else(|| {
+            let fill = Fill::Straight(Box::new(Straight::of(level, program)?));
+            Some(Self { fill, operands: inputs.iter().copied().collect() })
+        })
+    }
+
+    fn formula(program: &Program, inputs: &[Operand]) -> Option<Self> {
+        let dtype = program.dtype(program.outputs()[0]);
+        Prologue::of(program).find_map(|(prologue, leaves)| {
+            let operands = leaves.iter().enumerate().map(|(number, leaf)| {
+                let varying = number < prologue.varying;
+                match *leaf {
+                    Leaf::Scalar(value) if !varying => {
+                        let mut bytes = Bytes([0; 8]);
+                        value.write(dtype, &mut bytes.0);
+                        Some(Operand::Scalar(bytes))
+                    }
+                    Leaf::Scalar(_) => None,
+                    Leaf::Input(input) => match inputs[input] {
+                        operand @ Operand::Lines { varies, .. } if varies == varying => Some(operand),
+                        _ => None,
+                    },
+                }
+            });
+            Some(Self { fill: Fill::Formula(prologue), operands: operands.collect::<Option<_>>()? })
+        })
+    }
+
+    /// Reduces the lines of these numbers, each of `length` elements, on this thread.
+    ///
+    /// # Safety
+    /// The operands hold these lines, of elements of the dtype, which nobody writes meanwhile; the results of these numbers
+    /// may be written from `target` on, where that of number 0 would lie, and nobody else accesses them.
+    pub(crate) unsafe fn reduce(
+        &self,
+        level: Level,
+        (op, dtype): (ReduceOp, DType),
+        lines: Range<usize>,
+        length: usize,
+        target: *mut u8,
+    ) {
+        let target = Target::from_ptr(target);
+        let all = Lines { level, values: self, lines: lines.end, length, target };
+        with_fold(op, dtype, Part { all, numbers: lines });
+    }
 }
 
 /// Whether each line's elements lie densely.
@@ -138,16 +172,16 @@ fn step_of_lines(shape: &Shape, layout: &Layout, kept: usize) -> Option<usize> {
 /// A scalar's bytes, aligned as any element.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
-struct Bytes([u8; 8]);
+pub(crate) struct Bytes([u8; 8]);
 
-/// An operand of the formula.
+/// An operand of what is computed.
 #[derive(Clone, Copy)]
-enum Operand {
+pub(crate) enum Operand {
     /// The first line's elements, or its only one, the bytes from there to the next line's, and whether there is an element
     /// for each along the line.
     Lines {
         at: *const u8,
-        step: usize,
+        step: isize,
         varies: bool,
     },
     Scalar(Bytes),
@@ -155,15 +189,11 @@ enum Operand {
 
 struct Lines<'a> {
     level: Level,
-    fill: &'a Fill,
-    operands: &'a [Operand],
+    values: &'a Values,
     lines: usize,
     length: usize,
     target: Target<u8>,
 }
-
-// SAFETY: the operands' pointers are to buffers that outlive the reduction, and are only read.
-unsafe impl Sync for Lines<'_> {}
 
 impl WithFold for Lines<'_> {
     type Output = ();
@@ -174,14 +204,7 @@ impl WithFold for Lines<'_> {
         let this = &self;
         let segments = if lines < MANY && !F::IN_ORDER { length.div_ceil(GRAIN) } else { 1 };
         if segments == 1 {
-            for_each_range(lines, (GRAIN / 4 / length).max(1), |numbers| {
-                let mut tile = [T::Wide::default(); TILE];
-                for line in numbers {
-                    let total = this.total::<F>(&mut tile, line, 0..length);
-                    // SAFETY: one of the dense results, which only this task writes.
-                    unsafe { target.at(line as isize).write(T::narrow(F::finish(total))) };
-                }
-            });
+            for_each_range(lines, (GRAIN / 4 / length).max(1), |numbers| this.some::<T, F>(numbers));
             return;
         }
         let mut totals = vec![F::EMPTY; lines * segments];
@@ -190,7 +213,7 @@ impl WithFold for Lines<'_> {
             let mut tile = [T::Wide::default(); TILE];
             for unit in units {
                 let start = unit % segments * GRAIN;
-                let total = this.total::<F>(&mut tile, unit / segments, start..length.min(start + GRAIN));
+                let total = this.total::<T, F>(&mut tile, unit / segments, start..length.min(start + GRAIN));
                 // SAFETY: there is a place for each unit, which only it writes.
                 unsafe { partial.at(unit as isize).write(total) };
             }
@@ -203,36 +226,78 @@ impl WithFold for Lines<'_> {
     }
 }
 
+/// Lines of some numbers.
+struct Part<'a> {
+    all: Lines<'a>,
+    numbers: Range<usize>,
+}
+
+impl WithFold for Part<'_> {
+    type Output = ();
+
+    fn call<T: Number, F: Fold<Value = T::Wide>>(self) {
+        self.all.some::<T, F>(self.numbers);
+    }
+}
+
 impl Lines<'_> {
+    /// Reduces the lines of these numbers.
+    fn some<T: Number, F: Fold<Value = T::Wide>>(&self, numbers: Range<usize>) {
+        let target = Target::<T>::from_ptr(self.target.at(0).cast());
+        let mut tile = [T::Wide::default(); TILE];
+        for line in numbers {
+            let total = self.total::<T, F>(&mut tile, line, 0..self.length);
+            // SAFETY: one of the dense results, which only this task writes.
+            unsafe { target.at(line as isize).write(T::narrow(F::finish(total))) };
+        }
+    }
+
     /// The total of a part of a line.
-    fn total<F: Fold>(&self, tile: &mut [F::Value; TILE], line: usize, range: Range<usize>) -> F::Total {
-        let size = size_of::<F::Value>();
+    fn total<T: Number, F: Fold<Value = T::Wide>>(
+        &self,
+        tile: &mut [F::Value; TILE],
+        line: usize,
+        range: Range<usize>,
+    ) -> F::Total {
+        let Values { fill, operands } = self.values;
+        let size = size_of::<T>();
         let mut total = F::EMPTY;
         // Formulas take what is the same along the line as it lies.
-        let groups: SmallVec<[Group; MAX_INPUTS]> = match self.fill {
-            Fill::Formula(_) => SmallVec::new(),
+        let groups: SmallVec<[Group; MAX_INPUTS]> = match fill {
+            Fill::Elements | Fill::Formula(_) => SmallVec::new(),
             // SAFETY: each operand has a value of the program's dtype for every line, which is that of the fold's values.
-            Fill::Straight(_) => self.operands.iter().map(|operand| unsafe { group(operand, line, size) }).collect(),
+            Fill::Straight(_) => operands.iter().map(|operand| unsafe { group(operand, line, size) }).collect(),
         };
+        let from = |operand: &Operand, at: usize| match operand {
+            Operand::Lines { at: first, step, varies } => {
+                first.wrapping_offset(line as isize * step).wrapping_add(if *varies { at * size } else { 0 })
+            }
+            Operand::Scalar(bytes) => bytes.0.as_ptr(),
+        };
+        if matches!(fill, Fill::Elements) && T::IS_WIDE {
+            let at = from(&operands[0], range.start).cast::<F::Value>();
+            // SAFETY: the line's elements of the range, which are their own values; nobody writes them.
+            let values = unsafe { std::slice::from_raw_parts(at, range.len()) };
+            for block in values.chunks(F::DEPTH.saturating_mul(LANES)) {
+                total = F::take(total, merge_all::<F>(self.level, block));
+            }
+            return total;
+        }
         for at in range.clone().step_by(TILE) {
             let tile = &mut tile[..TILE.min(range.end - at)];
-            let from = |operand: &Operand| match operand {
-                Operand::Lines { at: first, step, varies } => {
-                    first.wrapping_add(line * step + if *varies { at * size } else { 0 })
-                }
-                Operand::Scalar(bytes) => bytes.0.as_ptr(),
-            };
-            match self.fill {
+            match fill {
+                // SAFETY: the line's elements from `at` on, as many as the tile has.
+                Fill::Elements => unsafe { T::widen_from(self.level, from(&operands[0], at).cast(), 1, tile) },
                 Fill::Formula(prologue) => {
-                    let from: SmallVec<[*const u8; 4]> = self.operands.iter().map(from).collect();
+                    let from: SmallVec<[*const u8; 4]> = operands.iter().map(|operand| from(operand, at)).collect();
                     // SAFETY: the line's elements from `at` on, as many as the tile has, of operands that differ along it, and
                     // one of those that do not. They have the program's dtype, which is that of the fold's values.
                     unsafe { (prologue.fill)(self.level, &from, tile.as_mut_ptr().cast(), tile.len()) };
                 }
                 Fill::Straight(program) => {
-                    let input = |number: usize| match &self.operands[number] {
+                    let input = |number: usize| match &operands[number] {
                         operand @ Operand::Lines { varies: true, .. } => {
-                            At { at: from(operand).cast_mut(), moves: true }
+                            At { at: from(operand, at).cast_mut(), moves: true }
                         }
                         _ => At { at: groups[number].as_ptr().cast_mut(), moves: false },
                     };
@@ -257,7 +322,7 @@ unsafe fn group(operand: &Operand, line: usize, size: usize) -> Group {
     if let Operand::Lines { at, step, varies: false } = *operand {
         let mut element = [0; 8];
         // SAFETY: the caller's promise.
-        unsafe { element.as_mut_ptr().copy_from_nonoverlapping(at.wrapping_add(line * step), size) };
+        unsafe { element.as_mut_ptr().copy_from_nonoverlapping(at.wrapping_offset(line as isize * step), size) };
         group.repeat(&element, size);
     }
     group
@@ -269,7 +334,7 @@ mod tests {
     use super::*;
     use crate::pointwise::registers;
     use tensor_core::op::{BinaryOp, UnaryOp};
-    use tensor_core::{Backend, DType, Program, ReduceOp, Scalar};
+    use tensor_core::{Backend, Scalar};
 
     /// What the formulas give is what the program in blocks does, but for the order of a sum's terms.
     #[test]

@@ -11,7 +11,7 @@
 mod arg;
 mod columns;
 pub(crate) mod fold;
-mod lines;
+pub(crate) mod lines;
 mod program;
 mod rows;
 

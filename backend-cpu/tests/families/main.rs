@@ -4,6 +4,7 @@ mod common;
 mod index;
 mod matmul;
 mod reduce;
+mod rows;
 mod scan;
 mod softmax;
 mod sort;
