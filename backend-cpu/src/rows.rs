@@ -127,11 +127,11 @@ impl Rows {
         match step.kind {
             RowKind::Rows => {
                 let places = [self.values[number]].into_iter().chain(reads);
-                Way::Program(by_rows::walk(self.rows, None, places))
+                Way::Program(Box::new(by_rows::walk(self.rows, None, places)))
             }
             RowKind::Elements => {
                 let places = [self.values[number]].into_iter().chain(reads);
-                Way::Program(by_rows::walk(self.rows, Some(self.length), places))
+                Way::Program(Box::new(by_rows::walk(self.rows, Some(self.length), places)))
             }
             RowKind::Reduce(_) => {
                 let operands: Operands = reads.clone().map(operand).collect();
@@ -146,7 +146,8 @@ impl Rows {
                         // It goes to scratch memory, which each thread has of its own.
                         let at = NonNull::dangling().as_ptr();
                         let to = Place { at, size: step.dtype().size(), row: self.length as isize, column: 1 };
-                        Way::Program(by_rows::walk(self.rows, Some(self.length), [to].into_iter().chain(reads)))
+                        let places = [to].into_iter().chain(reads);
+                        Way::Program(Box::new(by_rows::walk(self.rows, Some(self.length), places)))
                     },
                     Way::Values,
                 )
@@ -182,7 +183,7 @@ enum Way {
     /// It reduces what is computed tile by tile.
     Values(Values),
     /// It runs a program.
-    Program(Walk),
+    Program(Box<Walk>),
 }
 
 /// A step that is ready to be done for any rows.

@@ -53,6 +53,7 @@ pub(crate) fn run(bench: &mut Bench) {
     moves(bench);
     reductions(bench);
     lines(bench);
+    rows(bench);
     products(bench);
     convolutions(bench);
     indexing(bench);
@@ -195,30 +196,47 @@ fn lines(bench: &mut Bench) {
             bench.array(name, traffic(bytes(&x), bytes(&x)), || x.softmax(axis, log));
         }
     }
-    if bench.wants("logsumexp rows 4096²") {
-        let x = f32s(SQUARE);
-        bench.array("logsumexp rows 4096²", traffic(bytes(&x), 0), || {
-            let top = x.reduce(ReduceOp::Max, &[1], true)?;
-            x.sub(&top)?.unary(UnaryOp::Exp)?.sum(&[1], true)?.unary(UnaryOp::Log)?.add(&top)
-        });
-    }
-    if bench.wants("layer norm 8192×1024") {
-        let x = f32s(&[8192, 1024]);
-        let (weight, bias) = (f32s(&[1024]), f32s(&[1024]));
-        bench.array("layer norm 8192×1024", traffic(bytes(&x), bytes(&x)), || {
-            let mean = x.sum(&[1], true)?.mul(1.0 / 1024.0)?;
-            let centered = x.sub(&mean)?;
-            let variance = centered.mul(&centered)?.sum(&[1], true)?.mul(1.0 / 1024.0)?;
-            let scale = variance.add(1e-5)?.unary(UnaryOp::Rsqrt)?;
-            x.sub(&mean)?.mul(&scale)?.mul(&weight)?.add(&bias)
-        });
-    }
     for (name, axis, dims) in
         [("cumsum 16M", 0, &[1 << 24][..]), ("cumsum rows 4096²", 1, SQUARE), ("cumsum columns 4096²", 0, SQUARE)]
     {
         if bench.wants(name) {
             let x = f32s(dims);
             bench.array(name, traffic(bytes(&x), bytes(&x)), || x.scan(ScanOp::Sum, axis));
+        }
+    }
+}
+
+/// What works on whole rows in several steps.
+fn rows(bench: &mut Bench) {
+    type Compute = fn(&Tensor, &Tensor) -> tensor_core::Result<Tensor>;
+    let layer_norm: Compute = |x, _| x.normalize(&[1], true, 1e-5);
+    let cases: [(&str, &[usize], usize, Compute); 10] = [
+        ("layer norm 8192×1024", &[8192, 1024], 1, layer_norm),
+        ("layer norm 64×256", &[64, 256], 1, layer_norm),
+        ("rms norm 8192×1024", &[8192, 1024], 1, |x, _| x.normalize(&[1], false, 1e-5)),
+        ("layer norm gradient 8192×1024", &[8192, 1024], 2, |x, g| x.normalize_grad(g, &[1], true, 1e-5)),
+        ("logsumexp rows 4096²", SQUARE, 1, |x, _| x.logsumexp(&[1], false)),
+        ("variance rows 4096²", SQUARE, 1, |x, _| x.variance(&[1], 1, false)),
+        ("softmax gradient rows 4096²", SQUARE, 2, |y, g| y.softmax_grad(g, 1, false)),
+        ("softmax gradient rows 64k×16", &[1 << 16, 16], 2, |y, g| y.softmax_grad(g, 1, false)),
+        ("log_softmax gradient rows 4096²", SQUARE, 2, |y, g| y.softmax_grad(g, 1, true)),
+        ("log_softmax gradient 128×10", &[128, 10], 2, |y, g| y.softmax_grad(g, 1, true)),
+    ];
+    for (name, dims, inputs, compute) in cases {
+        if bench.wants(name) {
+            let (x, g) = (f32s(dims), f32s(dims));
+            let result = compute(&x, &g).expect("computes");
+            bench.array(name, traffic(inputs * bytes(&x), bytes(&result)), || compute(&x, &g));
+        }
+    }
+    for (name, dtype) in
+        [("layer norm 8192×1024 weight and bias", DType::F32), ("layer norm 8192×1024 bf16", DType::BF16)]
+    {
+        if bench.wants(name) {
+            let x = random(&[8192, 1024], dtype);
+            let (weight, bias) = (random(&[1024], dtype), random(&[1024], dtype));
+            bench
+                .array(name, traffic(bytes(&x), bytes(&x)), || x.normalize(&[1], true, 1e-5)?.mul(&weight)?.add(&bias));
         }
     }
 }
