@@ -310,7 +310,7 @@ fn computations_over_rows_take_one_launch() {
     for (number, length) in lengths.into_iter().enumerate() {
         fake.set("order", ORDERS[number % 3]);
         for (which, dtype) in [(number % 3, DType::F32), ((number + 1) % 4, dtypes[number % 4])] {
-            let launches = check_rows(&fake, which, &[3, length], &[1], dtype, number % 3 == 1);
+            let launches = check_rows(&fake, which, &[5, length], &[1], dtype, number % 3 == 1);
             assert_eq!(launches, 1, "{length} of {dtype}");
         }
     }
@@ -331,8 +331,9 @@ fn computations_over_rows_take_one_launch() {
 }
 
 #[test]
-fn computations_over_rows_that_do_not_lie_densely() {
+fn computations_over_rows_that_do_not_lie_densely_or_are_few_and_long() {
     let Some(fake) = Fake::get() else { return };
     assert!(check_rows(&fake, 0, &[40, 6], &[0], DType::F32, false) > 1);
     assert!(check_rows(&fake, 2, &[4, 3, 8], &[0, 2], DType::F16, true) > 1);
+    assert!(check_rows(&fake, 1, &[2, 20_000], &[1], DType::F32, true) > 1);
 }

@@ -57,8 +57,9 @@ const MAX_INSTRUCTIONS: usize = 2 * MAX_UNROLLED;
 /// The most items that take a row.
 const LARGEST_TEAM: usize = 512;
 
-/// Where there are fewer rows than the device runs groups, those that are longer than this are not for one group each.
-const LONG: usize = 1 << 16;
+/// Rows that are longer than this and not held are not for one group each if there are fewer than the device runs groups:
+/// reductions share each among many.
+const LONG: usize = 1 << 14;
 
 /// Shorter rows are read in packs of one size or not in packs, so that there are fewer kernels to compile.
 const SHORT: usize = 512;
@@ -122,11 +123,12 @@ fn at_once(plan: &mut Plan, spec: &RowSpec<'_>, inputs: &[Tensor<'_>], out: Tens
     }
     let job = Job::new(spec, inputs, out)?;
     let (length, lines) = (job.length, job.line_dims.iter().product::<usize>());
-    if length > i32::MAX as usize / 2 || (length > LONG && lines < target.compute_units) {
-        return None;
-    }
     let lanes = job.lanes();
     let (kinds, team, packs) = job.share(lanes, most);
+    let idle = packs == 0 && length > LONG && lines < target.compute_units;
+    if idle || length > i32::MAX as usize / 2 {
+        return None;
+    }
     let strides: SmallVec<[&[isize]; 16]> = job.line_strides.iter().map(|strides| &strides[..]).collect();
     let route = Route::new(&job.line_dims, &strides, &job.offsets)?;
     let dims = spec.shape.dims();
@@ -366,6 +368,18 @@ impl RowsKernel {
     /// What comes before the first step.
     fn beginning(&self, dtype: DType, target: &Target) -> String {
         let (team, lanes, group) = (usize::from(self.team), usize::from(self.lanes), self.group(target));
+        let row = if team > WARP {
+            "    const i32 works = 1;\n    const COUNT number = (COUNT)GROUP(0);\n".to_owned()
+        } else {
+            format!(
+                "    const COUNT line = (COUNT)GROUP(0) * {lines} + (COUNT)(place / {team});
+    // Items without a row stay, because shuffles are for all.
+    const i32 works = line < (COUNT)p.lines;
+    const COUNT number = works ? line : 0;
+",
+                lines = group / team
+            )
+        };
         // 128 registers for each item.
         let mut text = format!("{} void {}(const Params p", entry(target, Some((512 / group).max(1))), super::ENTRY);
         for (number, (dtype, _)) in self.inputs.iter().enumerate() {
@@ -377,14 +391,9 @@ impl RowsKernel {
             text,
             ", GLOBAL {out} *RESTRICT out) {{
     const i32 place = (i32)LOCAL_ITEM(0), member = place % {team}, packs = (i32)p.packs;
-    const COUNT line = (COUNT)GROUP(0) * {lines} + (COUNT)(place / {team});
-    // Items without a row stay, because shuffles and barriers are for all.
-    const i32 works = line < (COUNT)p.lines;
-    const COUNT number = works ? line : 0;
-{walk}    out += (i64)p.offset[{last}] + at_out;
+{row}{walk}    out += (i64)p.offset[{last}] + at_out;
 ",
             out = storage_type(dtype),
-            lines = group / team,
             walk = self.lines.text("line", "number", &at),
             last = self.inputs.len(),
         );
@@ -415,7 +424,8 @@ impl RowsKernel {
         let team = self.team;
         match self.packs {
             0 => {
-                let unrolled = (MAX_UNROLLED / (instructions * usize::from(self.lanes)).max(1)).clamp(1, 4);
+                let most = if self.lanes == 1 { 8 } else { 4 };
+                let unrolled = (MAX_UNROLLED / (instructions * usize::from(self.lanes)).max(1)).clamp(1, most);
                 format!(
                     "    #pragma unroll {unrolled}
     for (i32 pack = member; pack < packs; pack += {team}) {{
