@@ -13,7 +13,11 @@ use backend_cuda::{Buffer, Cuda};
 use std::hint::black_box;
 use std::time::Instant;
 use tensor_core::op::{BinaryOp, UnaryOp};
-use tensor_core::{Array, Backend, DType, Input, Layout, Program, ReduceOp, ReduceSpec, Result, Shape, View, ViewMut};
+use tensor_core::program::Reg;
+use tensor_core::rows::{RowKind, RowSpec, RowStep};
+use tensor_core::{
+    Array, Backend, DType, Input, Layout, Program, ReduceOp, ReduceSpec, Result, Scalar, Shape, View, ViewMut,
+};
 
 /// How long a case is timed, in seconds.
 const SECONDS: f64 = 0.4;
@@ -101,11 +105,18 @@ fn backend(bench: &Bench, gpu: Cuda) -> Result<()> {
     });
     let mut result = Held::new(gpu, &[64, 64])?;
     bench.case("backend: softmax of rows of 64×64", || gpu.softmax(1, false, matrix.view(), result.target()));
+    let steps = layer_norm(64);
+    let one = Layout::from_parts(matrix.layout.shape().clone(), [0, 1].into_iter().collect(), 0);
+    bench.case("backend: layer norm of rows of 64×64 with weight and bias", || {
+        let spec = RowSpec { shape: matrix.layout.shape(), axes: &[1], steps: black_box(&steps) };
+        let along = View { buffer: &x.buffer, layout: &one, dtype: DType::F32 };
+        gpu.rows(&spec, &[matrix.view(), along, along], result.target())
+    });
     // A long program, as of several operations that were fused.
     let mut long = Program::new();
     let mut value = long.input(DType::F32);
     for number in 0..12 {
-        let other = long.scalar(tensor_core::Scalar::Float(f64::from(number)), DType::F32);
+        let other = long.scalar(Scalar::Float(f64::from(number)), DType::F32);
         value = long.binary(BinaryOp::Mul, value, other);
         value = long.unary(UnaryOp::Sin, value);
     }
@@ -116,14 +127,59 @@ fn backend(bench: &Bench, gpu: Cuda) -> Result<()> {
     Ok(())
 }
 
+/// Normalises rows of value 0, then multiplies by value 1 and adds value 2.
+fn layer_norm(length: usize) -> [RowStep; 5] {
+    let program = |inputs: usize, compute: &dyn Fn(&mut Program, &[Reg]) -> Reg| {
+        let mut program = Program::new();
+        let inputs: Vec<Reg> = (0..inputs).map(|_| program.input(DType::F32)).collect();
+        let result = compute(&mut program, &inputs);
+        program.output(result);
+        program
+    };
+    let mean = |program: &mut Program, sum: Reg| {
+        let length = program.scalar(Scalar::from(length), DType::F32);
+        program.binary(BinaryOp::Div, sum, length)
+    };
+    let square = program(2, &|program, read| {
+        let far = program.binary(BinaryOp::Sub, read[0], read[1]);
+        program.unary(UnaryOp::Square, far)
+    });
+    let scale = program(1, &|program, read| {
+        let (variance, eps) = (mean(program, read[0]), program.scalar(Scalar::Float(1e-5), DType::F32));
+        let sum = program.binary(BinaryOp::Add, variance, eps);
+        program.unary(UnaryOp::Rsqrt, sum)
+    });
+    let result = program(5, &|program, read| {
+        let far = program.binary(BinaryOp::Sub, read[0], read[1]);
+        let norm = program.binary(BinaryOp::Mul, far, read[2]);
+        let scaled = program.binary(BinaryOp::Mul, norm, read[3]);
+        program.binary(BinaryOp::Add, scaled, read[4])
+    });
+    [
+        RowStep::new(RowKind::Reduce(ReduceOp::Sum), Program::copy(DType::F32), &[0]),
+        RowStep::new(RowKind::Rows, program(1, &|program, read| mean(program, read[0])), &[3]),
+        RowStep::new(RowKind::Reduce(ReduceOp::Sum), square, &[0, 4]),
+        RowStep::new(RowKind::Rows, scale, &[5]),
+        RowStep::new(RowKind::Elements, result, &[0, 4, 6, 1, 2]),
+    ]
+}
+
 /// Operations of arrays: planning what is fused, memory for the result, and the launch.
 fn arrays(bench: &Bench, gpu: Cuda) -> Result<()> {
     let array = |dims: [usize; 2]| Array::from_slice(&gpu, &vec![0.5_f32; dims[0] * dims[1]], dims);
     let (x, y, row) = (array([16, 16])?, array([16, 16])?, array([1, 16])?);
     bench.case("array: x + y of 256", || x.add(black_box(&y))?.force());
     bench.case("array: x + row of 16×16", || x.add(black_box(&row))?.force());
-    bench.case("array: x·y + x of 256, fused", || x.mul(black_box(&y))?.add(&x)?.force());
+    bench.case("array: x·y + x of 256, fused", || {
+        let sum = x.mul(black_box(&y))?.add(&x)?;
+        sum.force()
+    });
     bench.case("array: sum of rows of 16×16", || black_box(&x).sum(&[1], false)?.force());
     bench.case("array: softmax of 16×16", || black_box(&x).softmax(1, false)?.force());
+    bench.case("array: layer norm of 16×16 with weight and bias", || {
+        // The operands that are only on the way are dropped before it runs, so that it is one launch.
+        let norm = black_box(&x).normalize(&[1], true, 1e-5)?.mul(&row)?.add(&row)?;
+        norm.force()
+    });
     Ok(())
 }
