@@ -274,39 +274,45 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Steps that need no other's result of them: reductions, whose values are computed in one pass over a row, or a single step
-/// of another kind.
+/// Steps of one kind that need none of the others' results. Reductions compute their values in one loop over a row.
 struct Pass {
-    steps: std::ops::Range<usize>,
+    kind: RowKind,
+    steps: Vec<usize>,
 }
 
+/// The steps in an order that respects what they read, in as few passes over a row as that takes.
 fn passes(steps: &[RowStep], inputs: usize) -> Vec<Pass> {
     let mut passes: Vec<Pass> = Vec::new();
-    let is_reduction = |step: &RowStep| matches!(step.kind, RowKind::Reduce(_));
-    for (place, step) in steps.iter().enumerate() {
-        match passes.last_mut() {
-            Some(Pass { steps: held })
-                if is_reduction(step)
-                    && is_reduction(&steps[held.start])
-                    && step.reads.iter().all(|&read| usize::from(read) < inputs + held.start) =>
-            {
-                held.end = place + 1;
-            }
-            _ => passes.push(Pass { steps: place..place + 1 }),
-        }
+    let mut done = vec![false; steps.len()];
+    while done.contains(&false) {
+        let is_known = |read: &u8| usize::from(*read).checked_sub(inputs).is_none_or(|earlier| done[earlier]);
+        let mut ready: Vec<usize> =
+            (0..steps.len()).filter(|&place| !done[place] && steps[place].reads.iter().all(is_known)).collect();
+        // Numbers first, because reductions may wait for them, and elements last.
+        let rank = |place: &usize| match steps[*place].kind {
+            RowKind::Rows => 0,
+            RowKind::Reduce(_) => 1,
+            RowKind::Elements => 2,
+        };
+        let Some(first) = ready.iter().map(rank).min() else { unreachable!("steps read earlier ones") };
+        ready.retain(|place| rank(place) == first);
+        ready.iter().for_each(|&place| done[place] = true);
+        passes.push(Pass { kind: steps[ready[0]].kind, steps: ready });
     }
     passes
 }
 
 impl Pass {
+    /// How many instructions it runs for each element.
     fn instructions(&self, steps: &[RowStep]) -> usize {
-        let own = &steps[self.steps.clone()];
-        let walks = own.iter().filter(|step| step.kind != RowKind::Rows);
-        walks.map(|step| step.program.insts().len()).sum()
+        match self.kind {
+            RowKind::Rows => 0,
+            _ => self.steps.iter().map(|&place| steps[place].program.insts().len()).sum(),
+        }
     }
 
     fn reads(&self, steps: &[RowStep], value: usize) -> bool {
-        steps[self.steps.clone()].iter().any(|step| step.reads.iter().any(|&read| usize::from(read) == value))
+        self.steps.iter().any(|&place| steps[place].reads.iter().any(|&read| usize::from(read) == value))
     }
 }
 
@@ -351,10 +357,9 @@ impl RowsKernel {
         }
         text += &self.beginning(last.dtype(), target);
         for pass in &passes {
-            let first = &self.steps[pass.steps.start];
-            text += &match first.kind {
+            text += &match pass.kind {
                 RowKind::Reduce(_) => self.reductions(pass, target),
-                RowKind::Rows => self.number(pass.steps.start),
+                RowKind::Rows => pass.steps.iter().map(|&place| self.number(place)).collect(),
                 RowKind::Elements => self.elements(pass),
             };
         }
@@ -485,7 +490,7 @@ impl RowsKernel {
 
     fn reductions(&self, pass: &Pass, target: &Target) -> String {
         let steps = || {
-            pass.steps.clone().filter_map(|place| match self.steps[place].kind {
+            pass.steps.iter().filter_map(|&place| match self.steps[place].kind {
                 RowKind::Reduce(op) => Some((place, op, self.steps[place].dtype())),
                 _ => None,
             })
@@ -509,12 +514,14 @@ impl RowsKernel {
             );
         }
         text += "    }\n    }\n";
-        for (place, op, dtype) in steps() {
-            let total = format!("total{place}");
-            let team = usize::from(self.team);
-            text += &Total::join_for_all(&kind(op, dtype), &total, team, &format!("of_warps{place}"));
+        let names: Vec<[String; 3]> = steps()
+            .map(|(place, op, dtype)| [kind(op, dtype), format!("total{place}"), format!("of_warps{place}")])
+            .collect();
+        let totals: Vec<[&str; 3]> = names.iter().map(|names| names.each_ref().map(String::as_str)).collect();
+        text += &Total::join_for_all(&totals, usize::from(self.team));
+        for ((place, op, dtype), [_, total, _]) in steps().zip(totals) {
             text += "    ";
-            text += &self.keep(place, &Total::new(op, dtype, target).result(&total));
+            text += &self.keep(place, &Total::new(op, dtype, target).result(total));
         }
         text
     }
@@ -532,7 +539,7 @@ impl RowsKernel {
     }
 
     fn elements(&self, pass: &Pass) -> String {
-        let place = pass.steps.start;
+        let place = pass.steps[0];
         let step = &self.steps[place];
         let (dtype, lanes) = (step.dtype(), usize::from(self.lanes));
         let condition = if self.packs == 0 || self.whole { "works" } else { "works && pack < packs" };

@@ -141,23 +141,36 @@ DEVICE void join(Total *t, Total other) {{
 
     /// Statements for CUDA that join the totals of each `team` neighbouring items, always in the same order, so that each of
     /// them has the same: a power of two up to a warp, or a whole group of warps, whose totals pass through `of_warps` in
-    /// shared memory. All items of a group have to run them. The total is of the type in the namespace `kind`.
-    pub(super) fn join_for_all(kind: &str, total: &str, team: usize, of_warps: &str) -> String {
+    /// shared memory. All items of a group have to run them. The total is of the type in the namespace `kind`. Several totals
+    /// are joined together, given with their kinds and places in shared memory.
+    pub(super) fn join_for_all(totals: &[[&str; 3]], team: usize) -> String {
         let (width, warps) = (team.min(WARP), team / WARP);
-        let mut text = format!(
-            "    #pragma unroll
-    for (i32 far = {width} / 2; far > 0; far /= 2) {kind}::join(&{total}, {kind}::below({total}, far, {width}));
-"
-        );
-        if team <= WARP {
-            let _ = writeln!(text, "    {total} = {kind}::from({total}, 0, {width});");
-        } else {
+        let mut text = String::new();
+        for [kind, total, of_warps] in totals {
             let _ = write!(
                 text,
-                "    LOCAL {kind}::Total {of_warps}[{warps}];
-    if (place % {WARP} == 0) {of_warps}[place / {WARP}] = {total};
-    BARRIER;
-    {total} = {of_warps}[0];
+                "    #pragma unroll
+    for (i32 far = {width} / 2; far > 0; far /= 2) {kind}::join(&{total}, {kind}::below({total}, far, {width}));
+"
+            );
+            let _ = if team <= WARP {
+                writeln!(text, "    {total} = {kind}::from({total}, 0, {width});")
+            } else {
+                writeln!(
+                    text,
+                    "    LOCAL {kind}::Total {of_warps}[{warps}];
+    if (place % {WARP} == 0) {of_warps}[place / {WARP}] = {total};"
+                )
+            };
+        }
+        if team <= WARP {
+            return text;
+        }
+        text += "    BARRIER;\n";
+        for [kind, total, of_warps] in totals {
+            let _ = write!(
+                text,
+                "    {total} = {of_warps}[0];
     #pragma unroll
     for (i32 warp = 1; warp < {warps}; warp++) {kind}::join(&{total}, {of_warps}[warp]);
 "
