@@ -5,6 +5,7 @@
 //! | `operators.rs` | `+ - * / % & \| ^ << >> ! -` and their assigning forms |
 //! | `pointwise.rs` | element by element: functions, comparisons, conversions |
 //! | `activation.rs`, `loss.rs`, `nn.rs` | what networks use, written with the others |
+//! | `attention.rs` | attention, the causal one block by block |
 //! | `reduce.rs`, `statistics.rs` | along axes: sums, extremes, truth; variance, norms |
 //! | `lines.rs` | line by line along an axis: running totals, sort, softmax |
 //! | `shape.rs`, `join.rs` | views; joining, splitting, repeating |
@@ -16,6 +17,7 @@
 //! | `inplace.rs` | the methods with a trailing underscore |
 
 mod activation;
+mod attention;
 mod contract;
 mod conv;
 mod create;

@@ -3,7 +3,7 @@
 use crate::misuse::ok;
 use crate::primitive::{Primitive, apply1};
 use crate::tensor::Tensor;
-use tensor_core::{Array, Backend, DType, Error, Result, Shape};
+use tensor_core::{Backend, Error, Result, Shape};
 
 impl<B: Backend> Tensor<B> {
     /// `x·weightᵀ + bias`: from shape `[…, in]` with a weight of shape `[out, in]` to `[…, out]`.
@@ -171,52 +171,5 @@ impl<B: Backend> Tensor<B> {
         let (a, b) = (self.expand_to(&shape), other.expand_to(&shape));
         let length = |x: &Self| x.norm_dims(2.0, &[axis], true).clamp_min(eps);
         ((&a / length(&a)) * (&b / length(&b))).sum_dims(&[axis], false)
-    }
-
-    /// `softmax(q·kᵀ/√d + mask)·v`: this tensor is the queries `[…, L, d]`, with keys `[…, S, d]` and values `[…, S, e]`. A mask
-    /// broadcasts to `[…, L, S]`: bools say which keys count, floats are added. `causal` lets place `i` see the keys up to
-    /// `i` only.
-    ///
-    /// ```
-    /// # use tensor_core::reference::Reference;
-    /// # type Tensor = autograd::Tensor<Reference>;
-    /// let x = Tensor::eye(2);
-    /// let y = x.scaled_dot_product_attention(&x, &x, None, true);
-    /// assert_eq!(y.i(0).to_vec::<f32>(), [1.0, 0.0]);
-    /// ```
-    ///
-    /// # Panics
-    /// If an operand has fewer than two axes, sizes do not fit, or the dtype is no float.
-    #[track_caller]
-    #[must_use]
-    pub fn scaled_dot_product_attention(&self, key: &Self, value: &Self, mask: Option<&Self>, causal: bool) -> Self {
-        let op = "scaled_dot_product_attention";
-        ok(self.expect_float(op));
-        if self.rank() < 2 || key.rank() < 2 || value.rank() < 2 {
-            let got = format!("shapes {:?}, {:?} and {:?}", self.shape(), key.shape(), value.shape());
-            ok::<()>(Err(Error::shape(op, "queries, keys and values with at least two axes", got)));
-        }
-        if self.size(-1) != key.size(-1) || key.size(-2) != value.size(-2) {
-            let got = format!("shapes {:?}, {:?} and {:?}", self.shape(), key.shape(), value.shape());
-            ok::<()>(Err(Error::shape(op, "queries and keys of one size, and a value for each key", got)));
-        }
-        let (places, keys) = (self.size(-2), key.size(-2));
-        let mut scores = (self * (self.size(-1) as f64).sqrt().recip()).matmul(&key.transpose(-2, -1));
-        // Added, not filled in: the gradient of an addition is no pass over the scores, and it is 0 where the weight is.
-        let never = f64::NEG_INFINITY;
-        if causal {
-            let shape = ok(Shape::new([places, keys]));
-            let all = Array::full(&self.device(), never, &shape, scores.dtype());
-            scores += Self::from_array(ok(all.triangle(1, true)));
-        }
-        match mask {
-            Some(mask) if mask.dtype() == DType::Bool => {
-                let zero = Self::from_array(Array::full(&mask.device(), 0.0, &mask.checked_shape(), scores.dtype()));
-                scores += zero.masked_fill(&mask.logical_not(), never);
-            }
-            Some(mask) => scores += mask,
-            None => {}
-        }
-        scores.softmax(-1).matmul(value)
     }
 }

@@ -15,6 +15,8 @@ mod pointwise;
 mod reduce;
 mod rows;
 
+pub(crate) use rows::softmax_gradient;
+
 use crate::operand::Operand;
 use crate::primitive::Primitive;
 use crate::tensor::Tensor;

@@ -33,25 +33,25 @@ pub(super) fn softmax<K: Backend>(log: bool) -> Row<K> {
     if log {
         Row {
             needs: Needs([OUTPUT, 0, 0]),
-            vjp: |k, g, _| {
-                let (y, axis) = (k.y(), axis_of(k));
-                let one_pass = |y: &Array<K>, g: &Array<K>| y.softmax_grad(g, axis, true);
-                gradient([y, g], one_pass, || g - y.exp() * g.sum_dims(&[axis], true))
-            },
+            vjp: |k, g, _| softmax_gradient(k.y(), g, axis_of(k), true),
             jvp: Jvp::Transposed,
         }
     } else {
         Row {
             needs: Needs([OUTPUT, 0, 0]),
-            vjp: |k, g, _| {
-                let (y, axis) = (k.y(), axis_of(k));
-                let one_pass = |y: &Array<K>, g: &Array<K>| y.softmax_grad(g, axis, false);
-                gradient([y, g], one_pass, || y * (g - (g * y).sum_dims(&[axis], true)))
-            },
+            vjp: |k, g, _| softmax_gradient(k.y(), g, axis_of(k), false),
             // The Jacobian is symmetric.
             jvp: Jvp::Diagonal,
         }
     }
+}
+
+/// The gradient of softmax, or of its logarithm, from the result and the result's gradient.
+pub(crate) fn softmax_gradient<K: Backend>(y: &Tensor<K>, g: &Tensor<K>, axis: isize, log: bool) -> Tensor<K> {
+    let one_pass = |y: &Array<K>, g: &Array<K>| y.softmax_grad(g, axis, log);
+    gradient([y, g], one_pass, || {
+        if log { g - y.exp() * g.sum_dims(&[axis], true) } else { y * (g - (g * y).sum_dims(&[axis], true)) }
+    })
 }
 
 /// With y = (a − mean)·r: r·(g − mean of g − y·mean of g·y), without the mean of g if rows are not centred.

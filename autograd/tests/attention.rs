@@ -1,0 +1,66 @@
+//! Causal attention block by block against the same with a mask, which computes all scores.
+
+use autograd::{GradOptions, grad, manual_seed};
+use backend_cpu::Cpu;
+use tensor_core::DType;
+
+type Tensor = autograd::Tensor<Cpu>;
+
+fn close(a: &Tensor, b: &Tensor, what: &str) {
+    assert_eq!(a.shape(), b.shape(), "{what}");
+    let largest = b.abs().max().item().max(1.0);
+    let apart = (a - b).abs().max().item();
+    assert!(apart <= 1e-11 * largest, "{what}: {apart} apart");
+}
+
+/// Operands of these many places and keys, two batches and three heads.
+fn operands(places: usize, keys: usize) -> [Tensor; 3] {
+    manual_seed(7);
+    [places, keys, keys].map(|length| Tensor::randn([2, 3, length, 5]).to(DType::F64).requires_grad_())
+}
+
+fn by_mask(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    let mask = Tensor::ones([q.size(-2), k.size(-2)]).tril(0).to(DType::Bool);
+    q.scaled_dot_product_attention(k, v, Some(&mask), false)
+}
+
+#[test]
+fn values_and_gradients() {
+    for (places, keys) in [(128, 128), (150, 150), (200, 100), (129, 300), (1100, 1100)] {
+        let [q, k, v] = &operands(places, keys);
+        let weights = Tensor::randn([2, 3, places, 5]).to(DType::F64);
+        let [block, mask] = [q.scaled_dot_product_attention(k, v, None, true), by_mask(q, k, v)];
+        close(&block, &mask, &format!("{places} and {keys}"));
+        let of = |y: Tensor| grad(&[&(y * &weights).sum()], &[q, k, v], &[], GradOptions::default());
+        for (number, (a, b)) in of(block).iter().zip(&of(mask)).enumerate() {
+            close(a.as_ref().unwrap(), b.as_ref().unwrap(), &format!("gradient {number}, {places} and {keys}"));
+        }
+    }
+}
+
+#[test]
+fn only_what_is_wanted() {
+    let [q, k, v] = operands(140, 140).map(|x| x.detach());
+    for number in 0..3 {
+        let leaf = [&q, &k, &v][number].clone().requires_grad_();
+        let mut list = [q.clone(), k.clone(), v.clone()];
+        list[number] = leaf.clone();
+        let of = |y: Tensor| grad(&[&y.square().sum()], &[&leaf], &[], GradOptions::default()).remove(0).unwrap();
+        let [q, k, v] = &list;
+        close(&of(q.scaled_dot_product_attention(k, v, None, true)), &of(by_mask(q, k, v)), &format!("only {number}"));
+    }
+}
+
+#[test]
+fn gradients_of_gradients() {
+    let [q, k, v] = &operands(130, 130);
+    let second = |y: Tensor| {
+        let first = grad(&[&y.square().sum()], &[q, k, v], &[], GradOptions::default().create_graph());
+        let total = first.iter().map(|g| g.as_ref().unwrap().square().sum()).reduce(|a, b| a + b).unwrap();
+        grad(&[&total], &[q, k, v], &[], GradOptions::default())
+    };
+    let [block, mask] = [second(q.scaled_dot_product_attention(k, v, None, true)), second(by_mask(q, k, v))];
+    for (number, (a, b)) in block.iter().zip(&mask).enumerate() {
+        close(a.as_ref().unwrap(), b.as_ref().unwrap(), &format!("second gradient {number}"));
+    }
+}
