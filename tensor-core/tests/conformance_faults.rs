@@ -5,6 +5,7 @@ use tensor_core::conformance::{CaseResult, Report, Verdict};
 use tensor_core::op::{BinaryOp, UnaryOp};
 use tensor_core::program::{Op, Program};
 use tensor_core::reference::{HostBuffer, Reference};
+use tensor_core::rows::RowSpec;
 use tensor_core::{
     Backend, DType, DeviceInfo, Input, Layout, ReduceOp, ReduceSpec, Result, Scalar, Shape, View, ViewMut,
 };
@@ -41,6 +42,8 @@ enum Fault {
     ClobberedInPlace,
     /// An allocation that cannot be made panics.
     PanicsOutOfMemory,
+    /// Rows are computed four at a time, and the last ones of fewer are left as they were.
+    LeftOverRows,
 }
 
 /// The reference with one fault.
@@ -247,6 +250,22 @@ impl Backend for Faulty {
         Ok(())
     }
 
+    fn rows(&self, spec: &RowSpec<'_>, inputs: &[View<'_, Self>], mut out: ViewMut<'_, Self>) -> Result<()> {
+        let before = out.buffer.clone();
+        let lent: Vec<View<'_, Reference>> = inputs.iter().map(lend).collect();
+        let target = ViewMut { buffer: &mut *out.buffer, layout: out.layout, dtype: out.dtype };
+        Reference.rows(spec, &lent, target)?;
+        let rows = spec.shape.reduce(spec.axes, false).numel();
+        if self.0 == Fault::LeftOverRows && rows > 4 && spec.axes == [spec.shape.rank() - 1] {
+            let done = out.layout.numel() / rows * (rows / 4 * 4);
+            let mut bytes = vec![0; Reference.size(&before)];
+            Reference.read(&before, 0, &mut bytes)?;
+            let (dtype, size) = (out.dtype, out.dtype.size());
+            self.spoil(&mut out, |number, _| (number >= done).then(|| Scalar::read(dtype, &bytes[number * size..])))?;
+        }
+        Ok(())
+    }
+
     fn sort(
         &self,
         axis: usize,
@@ -334,6 +353,13 @@ fn a_lost_output() {
     // Where nothing is fused, no array's program has a second output to lose.
     let fused = caught(Fault::LostSecondOutput, "arrays/fused_is_eager/");
     assert_eq!(fused.is_empty(), !tensor_core::fusion_enabled());
+}
+
+#[test]
+fn rows_left_over() {
+    is_caught(Fault::LeftOverRows, "rows/norm/f32/layouts", "(axes [1] of [9, 70]");
+    is_caught(Fault::LeftOverRows, "rows/logsumexp/bf16/large", "expected");
+    assert!(caught(Fault::LeftOverRows, "softmax/softmax/f32/lengths").is_empty());
 }
 
 #[test]

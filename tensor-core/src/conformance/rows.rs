@@ -229,10 +229,10 @@ fn values<B: Backend>(probe: &mut Probe<'_, B>, computation: &Computation, dtype
 fn large<B: Backend>(probe: &mut Probe<'_, B>, computation: &Computation, dtype: DType) -> Check {
     let mut rng = rng(computation, dtype, "large");
     for (dims, other) in [
-        ([700, 300], Arrangement::Row),
-        ([300, 700], Arrangement::Contiguous),
+        ([701, 300], Arrangement::Row),
+        ([303, 700], Arrangement::Contiguous),
         ([2, 70_000], Arrangement::Contiguous),
-        ([60_000, 3], Arrangement::Column),
+        ([60_001, 3], Arrangement::Column),
     ] {
         let shape = Shape::new(dims)?;
         let [a, b] = operands(dtype, shape.dims(), [Arrangement::Contiguous, other], &mut rng);
