@@ -323,7 +323,7 @@ pub(super) fn may_wait<B: Backend>(backend: &B, shape: &Shape) -> bool {
 }
 
 /// Lets a computation over rows wait for what is computed of its elements.
-pub(super) fn pend_rows<B: Backend>(rows: Rows<B>) -> Array<B> {
+pub(super) fn pend_rows<B: Backend>(rows: Box<Rows<B>>) -> Array<B> {
     let (instructions, inputs) = rows.size();
     let (backend, shape, dtype) = (rows.backend().clone(), rows.shape().clone(), rows.dtype());
     let lazy = Lazy {
@@ -332,7 +332,7 @@ pub(super) fn pend_rows<B: Backend>(rows: Rows<B>) -> Array<B> {
         instructions,
         inputs,
         consumed: AtomicBool::new(false),
-        state: Mutex::new(State::Waiting(Arc::new(Waiting::Rows(Box::new(rows))))),
+        state: Mutex::new(State::Waiting(Arc::new(Waiting::Rows(rows)))),
     };
     Array { backend, dtype, layout: Layout::contiguous(shape), storage: Storage::Lazy(Arc::new(lazy)) }
 }

@@ -207,7 +207,7 @@ impl<B: Backend> Rows<B> {
         operands: [&Array<B>; N],
         axes: &[isize],
         op: &'static str,
-    ) -> Result<Option<(Self, [Value; N])>> {
+    ) -> Result<Option<(Box<Self>, [Value; N])>> {
         let first = operands[0];
         let axes: Dims<usize> = match axes {
             [] => (0..first.rank()).collect(),
@@ -230,7 +230,8 @@ impl<B: Backend> Rows<B> {
         let shape = if is_scalar { Shape::new([1])? } else { first.shape().clone() };
         // Constants that the host knows belong to no device.
         let backend = &operands.iter().find(|operand| !operand.is_free()).unwrap_or(&first).backend;
-        let mut rows = Self {
+        // In a box, as it is large and goes from hand to hand.
+        let mut rows = Box::new(Self {
             backend: backend.clone(),
             shape: shape.clone(),
             axes: if is_scalar { Dims::from_slice(&[0]) } else { axes },
@@ -239,7 +240,7 @@ impl<B: Backend> Rows<B> {
             inputs: SmallVec::new(),
             operands: SmallVec::new(),
             steps: SmallVec::new(),
-        };
+        });
         for operand in operands {
             let operand = match operand.constant() {
                 Some(value) => Array::constant_of(backend.clone(), value, shape.clone(), operand.dtype),
@@ -313,7 +314,7 @@ impl<B: Backend> Rows<B> {
     }
 
     /// Runs it, or lets it wait for what is computed of its elements.
-    fn result(self, keepdim: bool) -> Result<Array<B>> {
+    fn result(self: Box<Self>, keepdim: bool) -> Result<Array<B>> {
         let spec = self.spec(&self.steps);
         let shape = spec.out_shape();
         if shape == self.shape && !self.is_scalar && lazy::may_wait(&self.backend, &shape) {
