@@ -1,6 +1,6 @@
 //! Causal attention block by block against the same with a mask, which computes all scores.
 
-use autograd::{GradOptions, grad, manual_seed};
+use autograd::{GradOptions, grad, jvp, manual_seed};
 use backend_cpu::Cpu;
 use tensor_core::DType;
 
@@ -63,4 +63,14 @@ fn gradients_of_gradients() {
     for (number, (a, b)) in block.iter().zip(&mask).enumerate() {
         close(a.as_ref().unwrap(), b.as_ref().unwrap(), &format!("second gradient {number}"));
     }
+}
+
+#[test]
+fn tangents() {
+    let [q, k, v] = operands(128, 140).map(|x| x.detach());
+    let t = Tensor::randn([2, 3, 128, 5]).to(DType::F64);
+    let blocks = |q: &Tensor| q.scaled_dot_product_attention(&k, &v, None, true);
+    let ((y, tangent), (_, expected)) = (jvp(blocks, &q, &t), jvp(|q: &Tensor| by_mask(q, &k, &v), &q, &t));
+    close(&y, &by_mask(&q, &k, &v), "values");
+    close(&tangent, &expected, "tangents");
 }
