@@ -9,7 +9,7 @@ use crate::parallel::for_each;
 use crate::pointwise::by_rows::{self, Place, Ready, Runner};
 use crate::pointwise::moves;
 use crate::pointwise::walk::Walk;
-use crate::reduce::lines::{Operand, Operands, Values};
+use crate::reduce::lines::{self, Operand, Operands, Values};
 use crate::strided::{Axes, Source, Target, axes_of, merge};
 use crate::vecmath::Level;
 use crate::{Buffer, Cpu};
@@ -232,7 +232,7 @@ impl Blocks<'_> {
     /// Does all steps for some rows, on this thread, `block` rows at a time.
     fn some(&self, rows: Range<usize>, block: usize) -> Result<()> {
         let runners: Result<SmallVec<[Option<Runner<'_>>; 8]>> = self.steps.iter().map(Prepared::runner).collect();
-        let (mut runners, mut scratch) = (runners?, None);
+        let (mut runners, mut tile, mut scratch) = (runners?, lines::Scratch::new(), None);
         for first in rows.clone().step_by(block) {
             let rows = first..rows.end.min(first + block);
             for (step, runner) in self.steps.iter().zip(&mut runners) {
@@ -240,12 +240,12 @@ impl Blocks<'_> {
                     // SAFETY: inputs have all rows, and nobody writes them. What steps give has a place for each row, and
                     // only this task accesses those of its rows.
                     (&Prepared::Values(values, reduction, to), _) => unsafe {
-                        values.reduce(self.cpu.level(), reduction, rows.clone(), self.length, to.at(0));
+                        values.reduce(self.cpu.level(), reduction, rows.clone(), self.length, to.at(0), &mut tile);
                     },
                     // SAFETY: as above.
                     (Prepared::Program(_), Some(runner)) => unsafe { runner.run(rows.clone()) },
                     (&Prepared::Computed(_, reduction, to), Some(runner)) => {
-                        self.computed(runner, reduction, rows.clone(), to, &mut scratch)?;
+                        self.computed(runner, reduction, rows.clone(), to, &mut scratch, &mut tile)?;
                     }
                     (Prepared::Program(_) | Prepared::Computed(..), None) => unreachable!("programs have runners"),
                 }
@@ -265,6 +265,7 @@ impl Blocks<'_> {
         rows: Range<usize>,
         to: Target<u8>,
         scratch: &mut Option<Buffer>,
+        tile: &mut lines::Scratch,
     ) -> Result<()> {
         let row = self.length * dtype.size();
         let few = (SCRATCH_BYTES / row).max(1);
@@ -281,7 +282,7 @@ impl Blocks<'_> {
             unsafe {
                 runner.run_into(rows.clone(), first);
                 let values = Values::elements(first, row as isize);
-                values.reduce(self.cpu.level(), (op, dtype), rows, self.length, to.at(0));
+                values.reduce(self.cpu.level(), (op, dtype), rows, self.length, to.at(0), tile);
             }
         }
         Ok(())

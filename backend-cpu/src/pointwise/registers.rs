@@ -97,10 +97,14 @@ pub(crate) struct Group([u8; GROUP_BYTES]);
 impl Group {
     pub(crate) const EMPTY: Self = Self([0; GROUP_BYTES]);
 
-    /// Repeats an element that is `size` bytes long.
+    /// Repeats an element that is `size` bytes long, 4 or 8.
     pub(crate) fn repeat(&mut self, element: &[u8; 8], size: usize) {
-        for place in self.0.chunks_exact_mut(size) {
-            place.copy_from_slice(&element[..size]);
+        if size == 8 {
+            self.0.as_chunks_mut().0.fill(*element);
+        } else {
+            debug_assert_eq!(size, 4);
+            let [a, b, c, d, ..] = *element;
+            self.0.as_chunks_mut().0.fill([a, b, c, d]);
         }
     }
 

@@ -131,12 +131,29 @@ impl Values {
         lines: Range<usize>,
         length: usize,
         target: *mut u8,
+        scratch: &mut Scratch,
     ) {
         let target = Target::from_ptr(target);
         let all = Lines { level, values: self, lines: lines.end, length, target };
-        with_fold(op, dtype, Part { all, numbers: lines });
+        with_fold(op, dtype, Part { all, numbers: lines, scratch });
     }
 }
+
+/// A thread's memory for values that are reduced.
+pub(crate) struct Scratch {
+    /// A tile of any values: none has more bytes.
+    tile: [u64; TILE],
+    groups: Groups,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self { tile: [0; TILE], groups: Groups::new() }
+    }
+}
+
+/// What is the same along a line, for each operand.
+type Groups = SmallVec<[Group; MAX_INPUTS]>;
 
 /// Whether each line's elements lie densely.
 fn is_dense(shape: &Shape, layout: &Layout, kept: usize) -> bool {
@@ -204,16 +221,19 @@ impl WithFold for Lines<'_> {
         let this = &self;
         let segments = if lines < MANY && !F::IN_ORDER { length.div_ceil(GRAIN) } else { 1 };
         if segments == 1 {
-            for_each_range(lines, (GRAIN / 4 / length).max(1), |numbers| this.some::<T, F>(numbers));
+            for_each_range(lines, (GRAIN / 4 / length).max(1), |numbers| {
+                this.some::<T, F>(numbers, &mut [T::Wide::default(); TILE], &mut Groups::new());
+            });
             return;
         }
         let mut totals = vec![F::EMPTY; lines * segments];
         let partial = Target::from_ptr(totals.as_mut_ptr());
         for_each_range(totals.len(), 1, |units| {
-            let mut tile = [T::Wide::default(); TILE];
+            let (mut tile, mut groups) = ([T::Wide::default(); TILE], Groups::new());
             for unit in units {
                 let start = unit % segments * GRAIN;
-                let total = this.total::<T, F>(&mut tile, unit / segments, start..length.min(start + GRAIN));
+                let range = start..length.min(start + GRAIN);
+                let total = this.total::<T, F>(&mut tile, &mut groups, unit / segments, range);
                 // SAFETY: there is a place for each unit, which only it writes.
                 unsafe { partial.at(unit as isize).write(total) };
             }
@@ -230,23 +250,32 @@ impl WithFold for Lines<'_> {
 struct Part<'a> {
     all: Lines<'a>,
     numbers: Range<usize>,
+    scratch: &'a mut Scratch,
 }
 
 impl WithFold for Part<'_> {
     type Output = ();
 
     fn call<T: Number, F: Fold<Value = T::Wide>>(self) {
-        self.all.some::<T, F>(self.numbers);
+        const { assert!(size_of::<F::Value>() <= 8 && align_of::<F::Value>() <= 8) };
+        let Scratch { tile, groups } = self.scratch;
+        // SAFETY: values are numbers of at most eight bytes, any of which is one, and aligned to no more.
+        let tile = unsafe { &mut *(&raw mut *tile).cast::<[F::Value; TILE]>() };
+        self.all.some::<T, F>(self.numbers, tile, groups);
     }
 }
 
 impl Lines<'_> {
     /// Reduces the lines of these numbers.
-    fn some<T: Number, F: Fold<Value = T::Wide>>(&self, numbers: Range<usize>) {
+    fn some<T: Number, F: Fold<Value = T::Wide>>(
+        &self,
+        numbers: Range<usize>,
+        tile: &mut [F::Value; TILE],
+        groups: &mut Groups,
+    ) {
         let target = Target::<T>::from_ptr(self.target.at(0).cast());
-        let mut tile = [T::Wide::default(); TILE];
         for line in numbers {
-            let total = self.total::<T, F>(&mut tile, line, 0..self.length);
+            let total = self.total::<T, F>(tile, groups, line, 0..self.length);
             // SAFETY: one of the dense results, which only this task writes.
             unsafe { target.at(line as isize).write(T::narrow(F::finish(total))) };
         }
@@ -256,6 +285,7 @@ impl Lines<'_> {
     fn total<T: Number, F: Fold<Value = T::Wide>>(
         &self,
         tile: &mut [F::Value; TILE],
+        groups: &mut Groups,
         line: usize,
         range: Range<usize>,
     ) -> F::Total {
@@ -263,11 +293,13 @@ impl Lines<'_> {
         let size = size_of::<T>();
         let mut total = F::EMPTY;
         // Formulas take what is the same along the line as it lies.
-        let groups: SmallVec<[Group; MAX_INPUTS]> = match fill {
-            Fill::Elements | Fill::Formula(_) => SmallVec::new(),
-            // SAFETY: each operand has a value of the program's dtype for every line, which is that of the fold's values.
-            Fill::Straight(_) => operands.iter().map(|operand| unsafe { group(operand, line, size) }).collect(),
-        };
+        if matches!(fill, Fill::Straight(_)) {
+            groups.resize(operands.len(), Group::EMPTY);
+            for (group, operand) in groups.iter_mut().zip(operands) {
+                // SAFETY: each operand has a value of the program's dtype for every line, which is that of the fold's values.
+                unsafe { repeat(group, operand, line, size) }
+            }
+        }
         let from = |operand: &Operand, at: usize| match operand {
             Operand::Lines { at: first, step, varies } => {
                 first.wrapping_offset(line as isize * step).wrapping_add(if *varies { at * size } else { 0 })
@@ -313,19 +345,17 @@ impl Lines<'_> {
     }
 }
 
-/// A line's only element of an operand, of `size` bytes, repeated; nothing where each place along the line has its own.
+/// Repeats a line's only element of an operand, of `size` bytes; does nothing where each place along the line has its own.
 ///
 /// # Safety
-/// The operand has a value for this line, of as many bytes and at most eight.
-unsafe fn group(operand: &Operand, line: usize, size: usize) -> Group {
-    let mut group = Group::EMPTY;
+/// The operand has a value for this line, of as many bytes, 4 or 8.
+unsafe fn repeat(group: &mut Group, operand: &Operand, line: usize, size: usize) {
     if let Operand::Lines { at, step, varies: false } = *operand {
         let mut element = [0; 8];
         // SAFETY: the caller's promise.
         unsafe { element.as_mut_ptr().copy_from_nonoverlapping(at.wrapping_offset(line as isize * step), size) };
         group.repeat(&element, size);
     }
-    group
 }
 
 #[cfg(test)]
