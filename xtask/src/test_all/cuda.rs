@@ -154,7 +154,7 @@ pub(super) fn run(ws: &Workspace, programs: &[Program], quick: bool, report: &mu
         });
     }
     let compiled = if fake.is_ok() {
-        run_nvrtc(ws, &programs, !quick, report)
+        run_nvrtc(ws, &programs, false, report)
     } else {
         Err("the kernels come from the runs over the fake driver".to_owned())
     };
