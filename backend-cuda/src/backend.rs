@@ -186,15 +186,9 @@ impl Backend for Cuda {
             Part::Lent(spec.shape),
             SmallVec::from_slice(spec.axes),
         );
-        let operands: SmallVec<[Operand<'_>; 6]> =
-            inputs.iter().map(|view| Operand::new(tensor(view))).chain([Operand::new(result(&out))]).collect();
-        let plan = |this: &Self| {
-            let tensors: SmallVec<[Tensor<'_>; 8]> = inputs.iter().map(tensor).collect();
-            codegen::reduce(spec, &tensors, result(&out), &this.0.target)
-        };
-        let from: SmallVec<[&Buffer; 8]> = inputs.iter().map(|view| view.buffer).collect();
-        let key = Key { operation, operands: Part::Lent(&operands) };
-        self.run(spec.op.name(), &key, plan, &from, &[&*out.buffer])
+        self.run_of(spec.op.name(), operation, inputs, &out, |this, tensors| {
+            codegen::reduce(spec, tensors, result(&out), &this.0.target)
+        })
     }
 
     fn scan(&self, op: ScanOp, axis: usize, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
@@ -283,15 +277,31 @@ impl Backend for Cuda {
             Part::Lent(spec.shape),
             SmallVec::from_slice(spec.axes),
         );
+        self.run_of("rows", operation, inputs, &out, |this, tensors| {
+            codegen::rows(spec, tensors, result(&out), &this.0.target)
+        })
+    }
+}
+
+impl Cuda {
+    /// Runs an operation of some inputs and one output.
+    fn run_of(
+        &self,
+        op: &'static str,
+        operation: Operation<'_>,
+        inputs: &[View<'_, Self>],
+        out: &ViewMut<'_, Self>,
+        plan: impl FnOnce(&Self, &[Tensor<'_>]) -> codegen::Plan,
+    ) -> Result<()> {
         let operands: SmallVec<[Operand<'_>; 6]> =
-            inputs.iter().map(|view| Operand::new(tensor(view))).chain([Operand::new(result(&out))]).collect();
+            inputs.iter().map(|view| Operand::new(tensor(view))).chain([Operand::new(result(out))]).collect();
         let plan = |this: &Self| {
             let tensors: SmallVec<[Tensor<'_>; 8]> = inputs.iter().map(tensor).collect();
-            codegen::rows(spec, &tensors, result(&out), &this.0.target)
+            plan(this, &tensors)
         };
         let from: SmallVec<[&Buffer; 8]> = inputs.iter().map(|view| view.buffer).collect();
         let key = Key { operation, operands: Part::Lent(&operands) };
-        self.run("rows", &key, plan, &from, &[&*out.buffer])
+        self.run(op, &key, plan, &from, &[&*out.buffer])
     }
 }
 

@@ -301,20 +301,8 @@ pub(super) fn pend_product<B: Backend>(
     a.force()?;
     b.force()?;
     let axes = [spec.batch, spec.rows, spec.inner, spec.columns];
-    let lazy = Lazy {
-        shape: shape.clone(),
-        dtype: a.dtype,
-        instructions: 1,
-        inputs: 1,
-        consumed: AtomicBool::new(false),
-        state: Mutex::new(State::Waiting(Arc::new(Waiting::Product { operands: [a.clone(), b.clone()], axes }))),
-    };
-    Ok(Array {
-        backend: a.backend.clone(),
-        dtype: a.dtype,
-        layout: Layout::contiguous(shape),
-        storage: Storage::Lazy(Arc::new(lazy)),
-    })
+    let product = Waiting::Product { operands: [a.clone(), b.clone()], axes };
+    Ok(lazy_array(&a.backend, shape, a.dtype, (1, 1), State::Waiting(Arc::new(product))))
 }
 
 /// Whether a result of this shape may wait for what is computed of it.
@@ -324,17 +312,21 @@ pub(super) fn may_wait<B: Backend>(backend: &B, shape: &Shape) -> bool {
 
 /// Lets a computation over rows wait for what is computed of its elements.
 pub(super) fn pend_rows<B: Backend>(rows: Box<Rows<B>>) -> Array<B> {
-    let (instructions, inputs) = rows.size();
-    let (backend, shape, dtype) = (rows.backend().clone(), rows.shape().clone(), rows.dtype());
-    let lazy = Lazy {
-        shape: shape.clone(),
-        dtype,
-        instructions,
-        inputs,
-        consumed: AtomicBool::new(false),
-        state: Mutex::new(State::Waiting(Arc::new(Waiting::Rows(rows)))),
-    };
-    Array { backend, dtype, layout: Layout::contiguous(shape), storage: Storage::Lazy(Arc::new(lazy)) }
+    let (backend, shape, dtype, size) = (rows.backend().clone(), rows.shape().clone(), rows.dtype(), rows.size());
+    lazy_array(&backend, shape, dtype, size, State::Waiting(Arc::new(Waiting::Rows(rows))))
+}
+
+/// An array that is yet to be computed, and counts as so many instructions and inputs.
+fn lazy_array<B: Backend>(
+    backend: &B,
+    shape: Shape,
+    dtype: DType,
+    (instructions, inputs): (usize, usize),
+    state: State<B>,
+) -> Array<B> {
+    let (layout, consumed) = (Layout::contiguous(shape.clone()), AtomicBool::new(false));
+    let lazy = Lazy { shape, dtype, instructions, inputs, consumed, state: Mutex::new(state) };
+    Array { backend: backend.clone(), dtype, layout, storage: Storage::Lazy(Arc::new(lazy)) }
 }
 
 /// Lets a program of one output wait over operands of shape `shape`.
@@ -354,20 +346,7 @@ fn pend<B: Backend>(backend: &B, program: Program, shape: Shape, operands: Array
         }
         (instructions, inputs) = size(&program, &operands);
     }
-    let lazy = Lazy {
-        shape: shape.clone(),
-        dtype,
-        instructions,
-        inputs,
-        consumed: AtomicBool::new(false),
-        state: Mutex::new(State::Pending(program, operands)),
-    };
-    Ok(Array {
-        backend: backend.clone(),
-        dtype,
-        layout: Layout::contiguous(shape),
-        storage: Storage::Lazy(Arc::new(lazy)),
-    })
+    Ok(lazy_array(backend, shape, dtype, (instructions, inputs), State::Pending(program, operands)))
 }
 
 /// Instructions and inputs of a program with everything that pends below it.
