@@ -118,6 +118,11 @@ pub(crate) struct Reduction {
 }
 
 impl Reduction {
+    /// How many elements go into one result.
+    pub(crate) fn count(&self) -> usize {
+        self.axes.iter().map(|&axis| self.shape.dims()[axis as usize]).product()
+    }
+
     /// The result's shape with the reduced axes kept.
     pub(crate) fn kept_shape(&self) -> Shape {
         let axes: Dims<usize> = self.axes.iter().map(|&axis| axis as usize).collect();

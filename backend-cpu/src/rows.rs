@@ -26,7 +26,8 @@ const SHORTEST: usize = 64;
 const FEWEST: usize = 16;
 /// Less input than this stays in the cache anyway.
 const LEAST_BYTES: usize = 1 << 17;
-/// What a block reads at least, unless there are too few for all threads: half the second-level cache of smaller processors.
+/// What a block reads at most: half the second-level cache of smaller processors. With few rows it is down to a quarter, so that
+/// there are blocks for all threads.
 const BLOCK_BYTES: usize = 1 << 17;
 /// The longest row that a block may consist of.
 const LONGEST_BYTES: usize = 1 << 18;
@@ -88,12 +89,13 @@ impl Rows {
         let inputs = self.values.len();
         let (last, steps) = spec.steps.split_last().expect("a computation has steps");
         // What steps give for each row, all in one buffer.
-        let bytes = |step: &RowStep| (self.rows * step.dtype().size()).next_multiple_of(64);
+        let rows = self.rows;
+        let bytes = |step: &RowStep| (rows * step.dtype().size()).next_multiple_of(64);
         let mut held = cpu.alloc(steps.iter().map(bytes).sum())?;
         let mut at = held.as_mut_ptr();
         for step in steps {
             self.values.push(Place { at, size: step.dtype().size(), row: 1, column: 0 });
-            at = at.wrapping_add((self.rows * step.dtype().size()).next_multiple_of(64));
+            at = at.wrapping_add(bytes(step));
         }
         let by_element = last.kind == RowKind::Elements;
         let row = if by_element { self.length as isize } else { 1 };
@@ -125,13 +127,10 @@ impl Rows {
     fn way(&self, level: Level, step: &RowStep, number: usize) -> Way {
         let reads = step.reads.iter().map(|&read| self.values[usize::from(read)]);
         match step.kind {
-            RowKind::Rows => {
+            RowKind::Rows | RowKind::Elements => {
+                let length = (step.kind == RowKind::Elements).then_some(self.length);
                 let places = [self.values[number]].into_iter().chain(reads);
-                Way::Program(Box::new(by_rows::walk(self.rows, None, places)))
-            }
-            RowKind::Elements => {
-                let places = [self.values[number]].into_iter().chain(reads);
-                Way::Program(Box::new(by_rows::walk(self.rows, Some(self.length), places)))
+                Way::Program(Box::new(by_rows::walk(self.rows, length, places)))
             }
             RowKind::Reduce(_) => {
                 let operands: Operands = reads.clone().map(operand).collect();

@@ -46,13 +46,11 @@ impl<B: Backend> Tensor<B> {
         if causal && mask.is_none() && self.suits_blocks(key, value) {
             return apply_function(CausalAttention, &[self, key, value]).remove(0);
         }
-        let mut scores = (self * (self.size(-1) as f64).sqrt().recip()).matmul(&key.transpose(-2, -1));
+        let mut scores = scaled(self).matmul(&key.transpose(-2, -1));
         // Added, not filled in: the gradient of an addition is no pass over the scores, and it is 0 where the weight is.
         let never = f64::NEG_INFINITY;
         if causal {
-            let shape = ok(Shape::new([places, keys]));
-            let all = Array::full(&self.device(), never, &shape, scores.dtype());
-            scores += Self::from_array(ok(all.triangle(1, true)));
+            scores += causal_mask(&scores, 0..places, keys);
         }
         match mask {
             Some(mask) if mask.dtype() == DType::Bool => {
@@ -64,6 +62,7 @@ impl<B: Backend> Tensor<B> {
         }
         scores.softmax(-1).matmul(value)
     }
+
     /// Whether causal attention is worth doing block by block: it is long, nothing broadcasts, and another launch costs nothing.
     fn suits_blocks(&self, key: &Self, value: &Self) -> bool {
         let outer = |x: &Self| x.shape()[..x.rank() - 2].to_vec();
@@ -89,7 +88,7 @@ struct Block {
 }
 
 impl Block {
-    fn all(places: usize, keys: usize) -> impl DoubleEndedIterator<Item = Self> {
+    fn all(places: usize, keys: usize) -> impl Iterator<Item = Self> {
         let length = places.div_ceil(BLOCKS).max(BLOCK);
         (0..places.div_ceil(length)).map(move |number| {
             let places = number * length..places.min((number + 1) * length);
@@ -110,12 +109,16 @@ impl Block {
     /// The weights of the keys.
     fn weights<B: Backend>(&self, query: &Tensor<B>, key: &Tensor<B>) -> Tensor<B> {
         let scores = self.of(query).matmul(&self.seen(key).transpose(-2, -1));
-        let shape = ok(Shape::new([self.places.len(), self.keys]));
-        let never = Array::full(&query.device(), f64::NEG_INFINITY, &shape, scores.dtype());
-        // A block's first place sees the keys before it and its own.
-        let mask = ok(never.triangle(self.places.start as i64 + 1, true));
-        (scores + Tensor::from_array(mask)).softmax(-1)
+        let mask = causal_mask(&scores, self.places.clone(), self.keys);
+        (scores + mask).softmax(-1)
     }
+}
+
+/// What is added to scores of some places, so that each sees the keys before it and its own.
+fn causal_mask<B: Backend>(scores: &Tensor<B>, places: Range<usize>, keys: usize) -> Tensor<B> {
+    let shape = ok(Shape::new([places.len(), keys]));
+    let never = Array::full(&scores.device(), f64::NEG_INFINITY, &shape, scores.dtype());
+    Tensor::from_array(ok(never.triangle(places.start as i64 + 1, true)))
 }
 
 fn scaled<B: Backend>(query: &Tensor<B>) -> Tensor<B> {

@@ -97,8 +97,7 @@ impl<B: Backend> Tensor<B> {
 
     /// How many elements go into one result.
     pub(super) fn reduced_count(&self, axes: &[isize], op: &'static str) -> Result<usize> {
-        let to = self.reduction(axes, false, op)?;
-        Ok(to.axes.iter().map(|&axis| to.shape.dims()[axis as usize]).product())
+        Ok(self.reduction(axes, false, op)?.count())
     }
 
     pub(super) fn try_mean(&self, axes: &[isize], keepdim: bool) -> Result<Self> {

@@ -42,10 +42,10 @@ impl<B: Backend> Tensor<B> {
     fn try_var(&self, axes: &[isize], correction: usize, keepdim: bool, op: &'static str) -> Result<Self> {
         self.expect_float(op)?;
         let to = self.reduction(axes, keepdim, op)?;
+        let count = to.count();
         if self.numel() > 0 {
             return apply1(Primitive::Variance(Box::new(to), correction), self);
         }
-        let count = self.reduced_count(axes, op)?;
         let dtype = self.dtype();
         let wide = self.try_to_dtype(dtype.compute())?;
         let mean = wide.try_mean(axes, true)?;

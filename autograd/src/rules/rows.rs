@@ -4,9 +4,9 @@
 //! so that it has gradients of its own.
 
 use super::reduce::spread;
-use super::{A, Call, Jvp, Needs, OUTPUT, Row};
+use super::{A, Jvp, Needs, OUTPUT, Row};
 use crate::misuse::ok;
-use crate::primitive::{Primitive, Reduction};
+use crate::primitive::Primitive;
 use crate::tensor::Tensor;
 use tensor_core::{Array, Backend, Result};
 
@@ -24,25 +24,14 @@ fn gradient<K: Backend>(
 
 /// With y = softmax(a): y·(g − Σ g·y). With y = log softmax(a): g − eʸ·Σ g.
 pub(super) fn softmax<K: Backend>(log: bool) -> Row<K> {
-    fn axis_of<K: Backend>(k: &Call<'_, K>) -> isize {
-        match k.primitive {
-            Primitive::Softmax(axis, _) => *axis,
-            _ => unreachable!("this is softmax's row"),
-        }
-    }
-    if log {
-        Row {
-            needs: Needs([OUTPUT, 0, 0]),
-            vjp: |k, g, _| softmax_gradient(k.y(), g, axis_of(k), true),
-            jvp: Jvp::Transposed,
-        }
-    } else {
-        Row {
-            needs: Needs([OUTPUT, 0, 0]),
-            vjp: |k, g, _| softmax_gradient(k.y(), g, axis_of(k), false),
-            // The Jacobian is symmetric.
-            jvp: Jvp::Diagonal,
-        }
+    Row {
+        needs: Needs([OUTPUT, 0, 0]),
+        vjp: |k, g, _| {
+            let Primitive::Softmax(axis, log) = k.primitive else { unreachable!("this is softmax's row") };
+            softmax_gradient(k.y(), g, *axis, *log)
+        },
+        // The Jacobian of softmax itself is symmetric.
+        jvp: if log { Jvp::Transposed } else { Jvp::Diagonal },
     }
 }
 
@@ -86,7 +75,7 @@ pub(super) fn variance<K: Backend>() -> Row<K> {
             let (x, g) = (k.x(), spread(g, to));
             let one_pass = |x: &Array<K>, g: &Array<K>| x.variance_grad(g, &to.axes, *correction);
             gradient([x, &g], one_pass, || {
-                let slope = 2.0 / length(to).saturating_sub(*correction) as f64;
+                let slope = 2.0 / to.count().saturating_sub(*correction) as f64;
                 let wide = x.to_dtype(x.dtype().compute());
                 let centred = &wide - wide.mean_dims(&to.axes, true);
                 (centred * (&g * slope)).to_dtype(x.dtype())
@@ -94,10 +83,6 @@ pub(super) fn variance<K: Backend>() -> Row<K> {
         },
         jvp: Jvp::Transposed,
     }
-}
-
-fn length(to: &Reduction) -> usize {
-    to.axes.iter().map(|&axis| to.shape.dims()[axis as usize]).product()
 }
 
 /// g·eᵃ⁻ʸ: each element's share of the sum.
