@@ -307,7 +307,7 @@ impl<'a, B: Backend> Pass<'a, B> {
             return Ok(false);
         };
         let Some(slot) = self.queue.slots(of).get_mut(*output) else { return Ok(false) };
-        if !slot.as_ref().is_some_and(|held| held.dtype() == gradient.dtype()) {
+        if slot.as_ref().is_none_or(|held| held.dtype() != gradient.dtype()) {
             return Ok(false);
         }
         let Some(held) = slot.take() else { return Ok(false) };

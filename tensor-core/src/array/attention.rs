@@ -62,13 +62,14 @@ impl<B: Backend> Array<B> {
             let got = format!("{}, {} and {}", self.dtype, key.dtype, value.dtype);
             return Err(Error::dtype(op, "three tensors of one dtype that the device has a kernel for", got));
         }
+        let positive = spec.scale > 0.0;
         let fits = match (self.dims(), key.dims(), value.dims()) {
             ([outer @ .., _, d], [of_key @ .., s, d_key], [of_value @ .., s_value, _]) => {
                 outer == of_key && outer == of_value && d == d_key && s == s_value
             }
             _ => false,
         };
-        if !fits || [self, key, value].iter().any(|x| x.numel() == 0) || !(spec.scale > 0.0) {
+        if !fits || [self, key, value].iter().any(|x| x.numel() == 0) || !positive {
             let got = format!("shapes {}, {} and {}, scale {}", self.shape(), key.shape(), value.shape(), spec.scale);
             return Err(Error::shape(
                 op,
