@@ -6,8 +6,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use tensor_core::reference::{HostBuffer, Reference};
+use tensor_core::rows::RowSpec;
 use tensor_core::{
-    Backend, DeviceInfo, Error, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut,
+    AttentionSpec, Backend, DType, DeviceInfo, Error, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp,
+    ScatterOp, Shape, View, ViewMut,
 };
 
 /// Calls a backend's `open` where the feature is built in.
@@ -299,6 +301,17 @@ fn reduce<M: Member>(
     backend.reduce(spec, &inputs, view_mut(out))
 }
 
+fn rows<M: Member>(
+    backend: &M,
+    spec: &RowSpec<'_>,
+    inputs: &[View<'_, Device>],
+    out: ViewMut<'_, Device>,
+) -> Result<()> {
+    let inputs: smallvec::SmallVec<[View<'_, M>; 8]> = inputs.iter().map(view).collect();
+    backend.rows(spec, &inputs, view_mut(out))
+}
+
+#[deny(clippy::missing_trait_methods, reason = "what is provided would be used instead of a backend's own kernel")]
 impl Backend for Device {
     type Buffer = DeviceBuffer;
 
@@ -417,5 +430,28 @@ impl Backend for Device {
 
     fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         each!(self, backend => backend.softmax(axis, log, view(&input), view_mut(out)))
+    }
+
+    fn rows(&self, spec: &RowSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
+        each!(self, backend => rows(backend, spec, inputs, out))
+    }
+
+    fn has_attention(&self, dtype: DType) -> bool {
+        each!(self, backend => backend.has_attention(dtype))
+    }
+
+    fn attention(&self, spec: &AttentionSpec, inputs: [View<'_, Self>; 3], out: ViewMut<'_, Self>) -> Result<()> {
+        each!(self, backend => backend.attention(spec, inputs.each_ref().map(view), view_mut(out)))
+    }
+
+    fn attention_gradients(
+        &self,
+        spec: &AttentionSpec,
+        inputs: [View<'_, Self>; 4],
+        outs: [ViewMut<'_, Self>; 3],
+    ) -> Result<()> {
+        each!(self, backend => {
+            backend.attention_gradients(spec, inputs.each_ref().map(view), outs.map(view_mut))
+        })
     }
 }

@@ -10,7 +10,7 @@ use crate::graph::{Kept, KeptNumber, KeptOperand, Node, Saved, Taken, Target};
 use crate::misuse::attempt;
 use crate::mode::with_grad;
 use crate::operand::Operand;
-use crate::primitive::Primitive;
+use crate::primitive::{Primitive, ViewOp};
 use crate::rules::{self, Call};
 use crate::tensor::Tensor;
 use queue::{ByAddress, ByAddressHasher, NEAR, Queue, Slots};
@@ -297,6 +297,25 @@ impl<'a, B: Backend> Pass<'a, B> {
         Ok(())
     }
 
+    /// Adds the gradient of a slice of a tensor to that part of the tensor's gradient, where other consumers have given theirs before: so
+    /// not each slice's share is a tensor of the whole's size. `false` if that is not what the node is, or it is the first.
+    fn add_to_part(&mut self, node: &Node<B>, gradient: &Tensor<B>) -> Result<bool> {
+        let Primitive::View(view) = &node.primitive else { return Ok(false) };
+        let (op @ (ViewOp::Slice { .. } | ViewOp::Select { .. }), Target::Node(of, output)) =
+            (&view.0, &node.inputs[0].target)
+        else {
+            return Ok(false);
+        };
+        let Some(slot) = self.queue.slots(of).get_mut(*output) else { return Ok(false) };
+        if slot.as_ref().is_none_or(|held| held.dtype() != gradient.dtype()) {
+            return Ok(false);
+        }
+        let Some(held) = slot.take() else { return Ok(false) };
+        let sum = held.into_array().add_at(|layout| op.of_layout(layout), &gradient.array())?;
+        *slot = Some(Tensor::from_array(sum));
+        Ok(true)
+    }
+
     fn leaf_place(&self, key: usize) -> Option<usize> {
         let near = self.leaves.iter().take(NEAR).position(|(leaf, _)| leaf.key() == key);
         if near.is_some() || self.leaves.len() <= NEAR { near } else { self.leaf_places.get(&key).copied() }
@@ -360,7 +379,7 @@ impl<'a, B: Backend> Pass<'a, B> {
             let call = unpack(node, kept, create_graph, || gradient.device());
             let row = rules::row(&node.primitive);
             for (number, edge) in node.inputs.iter().enumerate() {
-                if !self.wants(&edge.target) {
+                if !self.wants(&edge.target) || !create_graph && self.add_to_part(node, &gradient)? {
                     continue;
                 }
                 let mut share = (row.vjp)(&call, &gradient, number);

@@ -548,6 +548,14 @@ impl<B: Backend> Tensor<B> {
         }
     }
 
+    /// The value, which nobody else has if this was the only handle of the tensor.
+    pub(crate) fn into_array(self) -> Array<B> {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => inner.value.into_inner().unwrap_or_else(PoisonError::into_inner),
+            Err(shared) => Self(shared).array(),
+        }
+    }
+
     pub(crate) fn into_node(self) -> Option<Arc<Node<B>>> {
         match &self.0.origin {
             Target::Node(node, _) => Some(node.clone()),

@@ -215,6 +215,34 @@ fn in_place() {
     );
 }
 
+/// Slices add their gradients to one tensor, in place where nobody else sees it: what others were given stays as it is.
+#[test]
+fn slices_share_a_gradient() {
+    use autograd::{GradOptions, grad};
+    let (x, u) = (
+        Tensor::arange(0, 24, 1).to_dtype(DType::F64).requires_grad_(),
+        Tensor::zeros([4, 6]).to_dtype(DType::F64).requires_grad_(),
+    );
+    let w = Tensor::arange(1, 25, 1).to_dtype(DType::F64).reshape([4, 6]);
+    let gradients = |options: GradOptions, later: bool| {
+        let y = x.reshape([4, 6]) * 1;
+        let slices = (y.i(1) * 3).sum() + (y.i((.., 2)) * 5).sum() + (y.i((1..3, 1..5)).i(0) * 7).sum();
+        // Both operands of this sum get the same tensor, before or after the slices give theirs.
+        let both = ((&y + &u) * &w).sum();
+        let total = if later { slices * 1 * 1 * 1 * 1 * 1 + both } else { slices + both * 1 * 1 * 1 * 1 * 1 };
+        grad(&[&total], &[&x, &u, &y], &[], options).into_iter().map(|g| g.unwrap().flatten()).collect::<Vec<_>>()
+    };
+    for later in [false, true] {
+        let [a, b] =
+            [GradOptions::default(), GradOptions::default().create_graph()].map(|options| gradients(options, later));
+        for (a, b) in a.iter().zip(&b) {
+            assert_eq!(a.to_vec::<f64>(), b.to_vec::<f64>());
+        }
+        assert_eq!(a[1].to_vec::<f64>(), w.flatten().to_vec::<f64>());
+        assert_eq!(a[0].i(8).item(), 9.0 + 3.0 + 5.0 + 7.0);
+    }
+}
+
 #[test]
 fn second_derivatives() {
     use autograd::{GradOptions, grad};

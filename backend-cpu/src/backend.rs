@@ -1,13 +1,14 @@
 //! The handle, and how each of the [`Backend`]'s methods finds its kernels.
 
+use crate::matmul::attention;
 use crate::vecmath::Level;
 use crate::{Buffer, memory, pointwise};
 use std::borrow::Cow;
 use std::sync::OnceLock;
 use tensor_core::rows::RowSpec;
 use tensor_core::{
-    Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp,
-    ScatterOp, Shape, View, ViewMut,
+    AttentionSpec, Backend, DType, DeviceInfo, DeviceKind, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec,
+    Result, ScanOp, ScatterOp, Shape, View, ViewMut,
 };
 
 /// The processor. Handles are cheap; they share one memory pool and the threads of `rayon`'s pool.
@@ -160,6 +161,23 @@ impl Backend for Cpu {
 
     fn rows(&self, spec: &RowSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
         crate::rows::rows(self, spec, inputs, out)
+    }
+
+    fn has_attention(&self, dtype: DType) -> bool {
+        matches!(dtype, DType::F32 | DType::F64)
+    }
+
+    fn attention(&self, spec: &AttentionSpec, inputs: [View<'_, Self>; 3], out: ViewMut<'_, Self>) -> Result<()> {
+        attention::attention(self, spec, &inputs, out)
+    }
+
+    fn attention_gradients(
+        &self,
+        spec: &AttentionSpec,
+        inputs: [View<'_, Self>; 4],
+        outs: [ViewMut<'_, Self>; 3],
+    ) -> Result<()> {
+        attention::gradients(self, spec, &inputs, outs)
     }
 
     fn eager_below(&self) -> usize {

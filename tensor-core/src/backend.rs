@@ -15,7 +15,7 @@
 
 use crate::rows::{self, RowSpec};
 use crate::shape::Dims;
-use crate::{DType, Layout, MatmulSpec, Program, Result, Shape, fallback};
+use crate::{AttentionSpec, DType, Layout, MatmulSpec, Program, Result, Shape, fallback};
 use std::borrow::Cow;
 use std::fmt::Debug;
 
@@ -233,6 +233,43 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// If the device fails.
     fn rows(&self, spec: &RowSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
         rows::by_steps(self, spec, inputs, out)
+    }
+
+    /// Whether the device has kernels for [`attention`](Self::attention) and its gradients in a dtype. Without, attention is made of
+    /// products and a softmax.
+    fn has_attention(&self, dtype: DType) -> bool {
+        let _ = dtype;
+        false
+    }
+
+    /// `softmax(q·kᵀ·scale)·v` of matrices in the last two axes: queries `[…, L, d]`, keys `[…, S, d]`, values `[…, S, e]`, the
+    /// result `[…, L, e]`. The weights, L×S numbers for each head, are not to be held all at once: that is what a kernel is for.
+    ///
+    /// Promised: [`has_attention`](Self::has_attention) is true of the dtype, which all have; leading axes are the same; there are
+    /// elements; `out` is contiguous.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn attention(&self, spec: &AttentionSpec, inputs: [View<'_, Self>; 3], out: ViewMut<'_, Self>) -> Result<()> {
+        let _ = (spec, inputs, out);
+        unreachable!("a device that has attention computes it")
+    }
+
+    /// The gradients of queries, keys and values, from these and the gradient of [`attention`](Self::attention)'s result. Keys that
+    /// no place sees get zeros.
+    ///
+    /// Promised: as for [`attention`](Self::attention); the gradient may have any strides, `outs` are contiguous.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn attention_gradients(
+        &self,
+        spec: &AttentionSpec,
+        inputs: [View<'_, Self>; 4],
+        outs: [ViewMut<'_, Self>; 3],
+    ) -> Result<()> {
+        let _ = (spec, inputs, outs);
+        unreachable!("a device that has attention computes its gradients")
     }
 }
 

@@ -31,7 +31,7 @@ pub use error::{About, Error, ErrorKind, Result};
 pub use fallback::{fallback_counts, note_fallback};
 pub use half::{bf16, f16};
 pub use layout::Layout;
-pub use matmul::MatmulSpec;
+pub use matmul::{AttentionSpec, MatmulSpec};
 pub use program::Program;
 pub use scalar::Scalar;
 pub use shape::{Dims, Shape};

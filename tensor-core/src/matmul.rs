@@ -35,6 +35,15 @@ pub struct MatmulSpec<'a> {
     pub epilogue: Option<&'a Program>,
 }
 
+/// What a device's kernel for attention computes, see [`Backend::attention`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionSpec {
+    /// What scores are multiplied with; above 0.
+    pub scale: f64,
+    /// Whether place `i` sees the keys up to `i` only.
+    pub causal: bool,
+}
+
 impl MatmulSpec<'_> {
     /// Matrices in the last two of `rank` axes.
     pub const fn batched(rank: usize) -> Self {

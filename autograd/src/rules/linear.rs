@@ -27,7 +27,15 @@ pub(super) fn matmul<K: Backend>() -> Row<K> {
     Row {
         needs: Needs([B, A, 0]),
         vjp: |k, g, i| {
-            if i == 0 { g.matmul(&k.second().transpose(-2, -1)) } else { k.x().transpose(-2, -1).matmul(g) }
+            if i == 0 {
+                return g.matmul(&k.second().transpose(-2, -1));
+            }
+            if k.x().rank() > 2 && k.second().rank() == 2 {
+                // One sum over the rows of all matrices, instead of a product for each of them to be added up.
+                let rows = |x: &Tensor<K>| x.flatten_dims(0, -2);
+                return rows(k.x()).t().matmul(&rows(g));
+            }
+            k.x().transpose(-2, -1).matmul(g)
         },
         jvp: Jvp::Multilinear,
     }

@@ -247,6 +247,7 @@ impl<F: Factor> Part<'_, F> {
             for start in (0..k).step_by(depth) {
                 let depths = start..k.min(start + depth);
                 let length = depths.len();
+                let add = work.add || start > 0;
                 if !by_columns {
                     // SAFETY: rows of a; the room holds the block's slivers of so many steps.
                     unsafe { work.a.rows().pack_slivers(block.clone(), depths.clone(), a_to.at(0), MR, MR * length) };
@@ -293,9 +294,9 @@ impl<F: Factor> Part<'_, F> {
                             // result is this part's alone.
                             unsafe {
                                 if size[1] > V::LANES {
-                                    tile::<V, MR, ACROSS>(a, b, length, out, plan.n, size, start > 0);
+                                    tile::<V, MR, ACROSS>(a, b, length, out, plan.n, size, add);
                                 } else {
-                                    tile::<V, MR, 1>(a, b, length, out, plan.n, size, start > 0);
+                                    tile::<V, MR, 1>(a, b, length, out, plan.n, size, add);
                                 }
                             }
                         }

@@ -1,5 +1,6 @@
 //! Matrix products.
 
+pub(crate) mod attention;
 mod blocked;
 mod line;
 mod pack;
@@ -195,6 +196,8 @@ struct Product<'a, F> {
     n: usize,
     k: usize,
     ahead: Option<Ahead>,
+    /// Whether it is added to what `out` holds.
+    add: bool,
 }
 
 /// Memory that is wanted after a product: where the next one's matrices begin, and their bytes.
@@ -379,6 +382,7 @@ fn products<T: Operand>(
             n,
             k,
             ahead,
+            add: false,
         };
         if T::IS_FACTOR {
             // SAFETY: `a` and `b` are matrices of their views and `out` one of the contiguous result, which nobody else

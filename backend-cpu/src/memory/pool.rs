@@ -219,19 +219,19 @@ pub(crate) fn acquire(size: usize) -> Option<NonNull<Header>> {
     {
         return Some(block);
     }
-    acquire_shared(total)
+    acquire_shared(total, size + HEADER)
 }
 
 #[cold]
 #[inline(never)]
-fn acquire_shared(total: usize) -> Option<NonNull<Header>> {
+fn acquire_shared(total: usize, used: usize) -> Option<NonNull<Header>> {
     if let Some(block) = shared().take(total) {
         return Some(block);
     }
-    let block = system::acquire(total).or_else(|| {
+    let block = system::acquire(total, used).or_else(|| {
         // What is kept for later is better used now.
         trim();
-        system::acquire(total)
+        system::acquire(total, used)
     })?;
     let reserved = RESERVED.fetch_add(total, Ordering::Relaxed) + total;
     PEAK.fetch_max(reserved, Ordering::Relaxed);

@@ -6,12 +6,13 @@ use std::ptr::NonNull;
 pub(super) const ALIGNMENT: usize = 64;
 
 /// `bytes` zeroed bytes, aligned to [`ALIGNMENT`], or `None` if the system has no more. `bytes` is a positive multiple of 64
-/// below `isize::MAX`.
-pub(super) fn acquire(bytes: usize) -> Option<NonNull<u8>> {
+/// below `isize::MAX`, of which the first `used` are wanted now.
+pub(super) fn acquire(bytes: usize, used: usize) -> Option<NonNull<u8>> {
     #[cfg(target_os = "linux")]
     if bytes >= pages::MAPPED {
-        return pages::map(bytes);
+        return pages::map(bytes, used);
     }
+    let _ = used;
     let layout = std::alloc::Layout::from_size_align(bytes, ALIGNMENT).ok()?;
     // SAFETY: the layout's size is positive.
     NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })
@@ -56,8 +57,10 @@ mod pages {
     /// The size of a huge page on every architecture that this code meets; elsewhere the alignment is only useless.
     const HUGE: usize = 2 << 20;
 
-    pub(super) fn map(bytes: usize) -> Option<NonNull<u8>> {
+    pub(super) fn map(bytes: usize, used: usize) -> Option<NonNull<u8>> {
         let huge = bytes >= 2 * HUGE;
+        // A last huge page of which less than half is wanted takes more memory, and more time to be cleared, than small ones do.
+        let in_huge = ((used + HUGE / 2) / HUGE * HUGE).min(bytes);
         let asked = if huge { bytes.checked_add(HUGE)? } else { bytes };
         // SAFETY: a new private anonymous mapping touches no memory of ours.
         let start = unsafe {
@@ -89,7 +92,7 @@ mod pages {
             if end < asked {
                 libc::munmap(start.cast::<u8>().add(end).cast(), asked - end);
             }
-            libc::madvise(block.cast(), bytes, libc::MADV_HUGEPAGE);
+            libc::madvise(block.cast(), in_huge, libc::MADV_HUGEPAGE);
             NonNull::new(block)
         }
     }
@@ -118,7 +121,7 @@ mod tests {
     #[test]
     fn blocks_of_all_kinds_are_zeroed_and_aligned() {
         for bytes in [64, 4096, (1 << 20) - 64, 1 << 20, (4 << 20) + 64, 9 << 20] {
-            let block = acquire(bytes).unwrap();
+            let block = acquire(bytes, bytes).unwrap();
             assert_eq!(block.as_ptr().align_offset(ALIGNMENT), 0, "{bytes}");
             // SAFETY: the block has this many initialised bytes and is ours alone.
             unsafe {
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_impossible_is_refused() {
-        assert!(acquire(isize::MAX as usize & !63).is_none());
-        assert!(acquire(1 << 62).is_none());
+        assert!(acquire(isize::MAX as usize & !63, 64).is_none());
+        assert!(acquire(1 << 62, 1 << 62).is_none());
     }
 }

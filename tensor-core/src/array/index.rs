@@ -196,6 +196,38 @@ impl<B: Backend> Array<B> {
         Self::from_buffer(self.backend.clone(), buffer, self.shape().clone(), self.dtype)
     }
 
+    /// This array with values added to the elements of a view of it: within its own memory if nobody else sees that. `view` maps the
+    /// array's layout to the view's, which has the values' shape and no element twice.
+    ///
+    /// # Errors
+    /// If shapes or dtypes do not fit, or the device fails.
+    pub fn add_at(mut self, view: impl FnOnce(&Layout) -> Result<Layout>, values: &Self) -> Result<Self> {
+        let place = view(&Layout::contiguous(self.shape().clone()))?;
+        let inside = place.bounds().is_none_or(|(_, last)| last < self.numel());
+        if place.shape() != values.shape() || self.dtype != values.dtype || !inside || place.overlaps() {
+            let expected = format!("{} values for a view within {}, each once", place.shape(), self.shape());
+            return Err(Error::shape("add_at", expected, format!("{} of {}", values.shape(), values.dtype)));
+        }
+        self.same_device(values, "add_at")?;
+        if place.shape().numel() == 0 {
+            return Ok(self);
+        }
+        self.force()?;
+        let mut buffer = match self.take_buffer() {
+            Some(buffer) => buffer,
+            None => self.copied()?.0,
+        };
+        let mut program = Program::new();
+        let (old, more) = (program.input(self.dtype), program.input(self.dtype));
+        let sum = program.binary(BinaryOp::Add, old, more);
+        program.output(sum);
+        let held = values.held()?;
+        let out = ViewMut { buffer: &mut buffer, layout: &place, dtype: self.dtype };
+        let inputs = [Input::Output(0), Input::View(held.view())];
+        self.backend.pointwise(&program, place.shape(), &inputs, &mut [out])?;
+        Self::from_buffer(self.backend.clone(), buffer, self.shape().clone(), self.dtype)
+    }
+
     /// The positions of all elements that are not zero, one a row, in row-major order: shape `[count, rank]`, `I64`.
     ///
     /// # Errors

@@ -19,6 +19,7 @@
 //! | `number.rs` | single numbers, for scalar code |
 //! | `overwrite.rs` | new values in the memory of old ones |
 
+mod attention;
 mod conv;
 mod create;
 mod index;

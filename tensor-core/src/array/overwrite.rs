@@ -97,7 +97,7 @@ impl<B: Backend> Array<B> {
     }
 
     /// The array's memory if it is dense from the start and nobody else sees it; a constant stands in its place then.
-    fn take_buffer(&mut self) -> Option<B::Buffer> {
+    pub(super) fn take_buffer(&mut self) -> Option<B::Buffer> {
         if self.layout.offset() != 0 || !self.layout.is_contiguous() {
             return None;
         }

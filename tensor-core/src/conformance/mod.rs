@@ -34,7 +34,7 @@
 //! special values and samples of its domain, lengths around the widths of vectors and tiles, layouts of ranks 0 to 8 that are
 //! transposed, stepped, flipped, repeated or cut out, operands that are run-time scalars, results in place of an operand, and
 //! enough elements for several threads. Besides there are whole programs, reductions, scans, products, gather and scatter,
-//! sort, softmax, computations over rows, memory, threads, and what [`Array`](crate::Array) makes of it all.
+//! sort, softmax, computations over rows, attention, memory, threads, and what [`Array`](crate::Array) makes of it all.
 //!
 //! # How it is judged
 //!
@@ -51,6 +51,7 @@
 //! supported.
 
 mod arrays;
+mod attention;
 mod case;
 mod harness;
 mod index;
@@ -84,6 +85,7 @@ pub fn cases<B: Backend>() -> Vec<Case<B>> {
         index::cases,
         lines::cases,
         rows::cases,
+        attention::cases,
         memory::cases,
         arrays::cases,
     ];
