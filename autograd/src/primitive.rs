@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tensor_core::array::{Conv, Windows};
 use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
 use tensor_core::{
-    Array, Backend, DType, Dims, Error, Layout, MatmulSpec, Number, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
+    Array, Backend, DType, Dims, Error, Layout, MatmulSpec, Number, Program, ReduceOp, Result, Scalar, ScanOp,
+    ScatterOp, Shape,
 };
 
 /// An operation with its parameters. Long ones are boxed: a node of scalar code must stay small.
@@ -49,10 +50,14 @@ pub(crate) enum Primitive<B: Backend> {
     Normalize(Box<Reduction>, bool, f64),
     /// The variance along axes, with a correction of the count.
     Variance(Box<Reduction>, usize),
+    /// The mean of the squared differences of two operands of one shape and dtype.
+    MseLoss,
     /// The logarithm of the sum of exponentials along axes.
     LogSumExp(Box<Reduction>),
     /// The product of two matrices or batches of them.
     Matmul,
+    /// `x·wᵀ`, or `x·wᵀ + b` of three operands: a matrix or any number of rows, a matrix, a vector.
+    Linear,
     /// The product over groups of axes: how many are of the batch, the rows, the inner sum and the columns.
     Contract(Box<[usize; 4]>),
     /// A convolution, or the gradient of one of its operands.
@@ -232,8 +237,10 @@ impl<B: Backend> Primitive<B> {
             Self::Normalize(_, true, _) => "LayerNorm",
             Self::Normalize(_, false, _) => "RmsNorm",
             Self::Variance(..) => "Var",
+            Self::MseLoss => "MseLoss",
             Self::LogSumExp(_) => "Logsumexp",
             Self::Matmul => "Matmul",
+            Self::Linear => "Linear",
             Self::Contract(_) => "Contract",
             Self::Conv(call) => match call.kind {
                 ConvKind::Forward => "Convolution",
@@ -281,8 +288,14 @@ impl<B: Backend> Primitive<B> {
             Self::Softmax(axis, log) => array(0).softmax(*axis, *log),
             Self::Normalize(to, centred, eps) => array(0).normalize(&to.axes, *centred, *eps),
             Self::Variance(to, correction) => array(0).variance(&to.axes, *correction, to.keepdim),
+            Self::MseLoss => mean_squared_error(array(0), array(1)),
             Self::LogSumExp(to) => array(0).logsumexp(&to.axes, to.keepdim),
             Self::Matmul => array(0).matmul(array(1)),
+            Self::Linear => {
+                let spec = MatmulSpec { batch: 0, rows: array(0).rank() - 1, inner: 1, columns: 1, epilogue: None };
+                let product = array(0).contract(&array(1).transpose(0, 1)?, &spec, &[])?;
+                if operands.len() < 3 { Ok(product) } else { product.add(array(2)) }
+            }
             Self::Contract(counts) => {
                 let [batch, rows, inner, columns] = **counts;
                 array(0).contract(array(1), &MatmulSpec { batch, rows, inner, columns, epilogue: None }, &[])
@@ -314,6 +327,22 @@ impl<B: Backend> Primitive<B> {
     }
 }
 
+/// The mean of `(x − y)²` of arrays of one shape, in f32 or f64.
+fn mean_squared_error<B: Backend>(x: &Array<B>, y: &Array<B>) -> Result<Array<B>> {
+    static PROGRAMS: [OnceLock<Program>; 2] = [const { OnceLock::new() }; 2];
+    let dtype = x.dtype();
+    let square = PROGRAMS[usize::from(dtype == DType::F64)].get_or_init(|| {
+        let mut program = Program::new();
+        let (x, y) = (program.input(dtype), program.input(dtype));
+        let distance = program.binary(BinaryOp::Sub, x, y);
+        let square = program.unary(UnaryOp::Square, distance);
+        program.output(square);
+        program
+    });
+    let total = Array::map(square, &[x, y], "mse_loss")?.reduce(ReduceOp::Sum, &[], false)?;
+    Array::binary(BinaryOp::Div, &total, x.numel() as f64)
+}
+
 /// `log_softmax` as `LogSoftmax`.
 fn camel(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
@@ -329,7 +358,7 @@ fn camel(name: &str) -> String {
 pub(crate) fn apply<B: Backend>(primitive: Primitive<B>, operands: &[Operand<'_, B>]) -> Result<Tensor<B>> {
     let values: SmallVec<[Value<B>; 3]> = operands.iter().map(Operand::value).collect();
     let result = primitive.forward(&values)?;
-    Ok(record(primitive, operands, &values, result))
+    Ok(record(primitive, operands, values, result))
 }
 
 /// [`apply`] to one tensor.
@@ -341,7 +370,7 @@ pub(crate) fn apply1<B: Backend>(primitive: Primitive<B>, a: &Tensor<B>) -> Resu
     }
     let value = [Value::Array(a.array())];
     let result = primitive.forward(&value)?;
-    Ok(record(primitive, &[Operand::Ref(a)], &value, result))
+    Ok(record(primitive, &[Operand::Ref(a)], value, result))
 }
 
 /// [`apply`] of a row of `BINARY`.
@@ -368,7 +397,7 @@ pub(crate) fn apply_binary<B: Backend>(op: BinaryOp, a: &Operand<'_, B>, b: &Ope
     if !is_recorded(&result, may_record) {
         return Ok(Tensor::from_array(result));
     }
-    Ok(record(Primitive::Binary(op), &[a.by_ref(), b.by_ref()], &[x, y], result))
+    Ok(record(Primitive::Binary(op), &[a.by_ref(), b.by_ref()], [x, y], result))
 }
 
 /// An operation of single numbers that the host knows: scalar code, where every nanosecond of overhead shows. Gives the
@@ -443,7 +472,7 @@ fn is_recorded<B: Backend>(result: &Array<B>, wanted: bool) -> bool {
 pub(crate) fn record<B: Backend>(
     primitive: Primitive<B>,
     operands: &[Operand<'_, B>],
-    values: &[Value<B>],
+    values: impl IntoIterator<Item = Value<B>>,
     result: Array<B>,
 ) -> Tensor<B> {
     if !is_recorded(&result, operands.iter().any(Operand::requires_grad)) {
@@ -452,33 +481,38 @@ pub(crate) fn record<B: Backend>(
     let row = rules::row(&primitive);
     let mut keep = 0u8;
     let mut level = 0;
-    let mut inputs: SmallVec<[Edge<B>; 2]> = SmallVec::new();
-    for (number, operand) in operands.iter().enumerate() {
-        let target = operand.edge();
-        let mut meta = None;
+    let targets: SmallVec<[Target<B>; 3]> = operands.iter().map(Operand::edge).collect();
+    for (number, target) in targets.iter().enumerate() {
         if !target.is_none() {
             level = level.max(target.level());
             keep |= row.needs.of(number);
         }
+    }
+    let mut inputs: SmallVec<[Edge<B>; 2]> = SmallVec::with_capacity(targets.len());
+    let mut kept: SmallVec<[KeptOperand<B>; 2]> = SmallVec::new();
+    for (number, (target, value)) in targets.into_iter().zip(values).enumerate() {
+        let mut meta = None;
         // Forward mode runs linear operations on zeros for operands without a tangent.
         if (!target.is_none() || row.jvp == Jvp::Linear)
-            && let Value::Array(array) = &values[number]
+            && let Value::Array(array) = &value
             && (array.shape() != result.shape() || array.dtype() != result.dtype())
         {
             meta = Some(Box::new((array.shape().clone(), array.dtype())));
         }
         inputs.push(Edge { target, meta });
+        if keep != 0 {
+            kept.push(match value {
+                Value::Array(array) if number < 3 && keep & (1 << number) != 0 => KeptOperand::Array(array),
+                Value::Array(_) => KeptOperand::Absent,
+                Value::Scalar(scalar) => KeptOperand::Scalar(scalar),
+            });
+        }
     }
     let saved = if keep == 0 {
         Saved::Nothing
     } else {
-        let operands = values.iter().enumerate().map(|(number, value)| match value {
-            Value::Array(array) if number < 3 && keep & (1 << number) != 0 => KeptOperand::Array(array.clone()),
-            Value::Array(_) => KeptOperand::Absent,
-            Value::Scalar(scalar) => KeptOperand::Scalar(*scalar),
-        });
         let output = (keep & OUTPUT != 0).then(|| result.clone());
-        Saved::Kept(Box::new(Kept { operands: operands.collect(), output }))
+        Saved::Kept(Box::new(Kept { operands: kept, output }))
     };
     let node = Node { level: level + 1, primitive, inputs, saved: Mutex::new(saved), hooks: OnceLock::new() };
     Tensor::with_origin(result, Target::Node(Arc::new(node), 0))

@@ -164,6 +164,7 @@ fn backward_name<B: Backend>(node: &Node<B>, rank: usize) -> String {
         Primitive::Scan(tensor_core::ScanOp::Prod, _) => ("Cumprod", 0),
         Primitive::Matmul if rank == 2 => ("Mm", 0),
         Primitive::Matmul => ("Bmm", 0),
+        Primitive::Linear if rank == 2 => (if node.inputs.len() == 3 { "Addmm" } else { "Mm" }, 0),
         Primitive::Conv(call) if call.kind == ConvKind::Forward => ("Convolution", 0),
         Primitive::Conv(_) => ("ConvolutionBackward", 0),
         other => return format!("{}Backward0", other.name()),

@@ -199,7 +199,10 @@ impl<B: Backend> Tensor<B> {
     /// If the device fails or has no memory left.
     #[track_caller]
     pub fn force(&self) -> &Self {
-        ok(self.array().force());
+        // What is computed already is not even cloned; what is not is computed outside of the lock.
+        if let Some(array) = self.with_array(|array| array.is_pending().then(|| array.clone())) {
+            ok(array.force());
+        }
         self
     }
 
@@ -308,18 +311,21 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Adds to the gradient. Two threads may do so at once: the sum is taken under the lock.
-    pub(crate) fn accumulate(&self, gradient: &Self, create_graph: bool) -> Result<()> {
+    pub(crate) fn accumulate(&self, mut gradient: Self, create_graph: bool) -> Result<()> {
         let leaf = self.leaf();
         let mut held = leaf.grad.lock().unwrap_or_else(PoisonError::into_inner);
         match &*held {
             None => {
                 // A tensor of its own: what the user does to `.grad` must not reach tensors of the graph.
-                let own = if create_graph { gradient.clone() } else { Self::from_array(gradient.array()) };
+                let is_own = !gradient.requires_grad() && Arc::get_mut(&mut gradient.0).is_some();
+                let own = if create_graph || is_own { gradient } else { Self::from_array(gradient.array()) };
                 *held = Some(own);
             }
-            Some(grad) if create_graph => *held = Some(grad.try_add(gradient)?),
+            Some(grad) if create_graph => *held = Some(grad.try_add(&gradient)?),
             Some(grad) => {
-                if grad.requires_grad() || !grad.overwrite_binary("backward", BinaryOp::Add, &Operand::Ref(gradient))? {
+                if grad.requires_grad()
+                    || !grad.overwrite_binary("backward", BinaryOp::Add, &Operand::Ref(&gradient))?
+                {
                     let sum = grad.array().add(&gradient.array())?;
                     grad.replace(sum);
                 }
@@ -400,6 +406,9 @@ impl<B: Backend> Tensor<B> {
     /// Gives this tensor and `state` new values in one pass, by a program of both and `others`: see [`Array::overwrite`].
     pub(crate) fn overwrite(&self, program: &Program, state: &mut [Array<B>], others: &[&Array<B>]) -> Result<()> {
         let mut value = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
+        if state.is_empty() {
+            return Array::overwrite(program, std::slice::from_mut(&mut *value), others);
+        }
         // A stand-in that takes no memory, so that the value has one owner. Nobody sees it while the lock is held.
         let stand_in = |of: &Array<B>| Array::full(of.backend(), 0.0, &Shape::scalar(), of.dtype());
         let mut targets: SmallVec<[Array<B>; 4]> = SmallVec::new();
@@ -469,7 +478,7 @@ impl<B: Backend> Tensor<B> {
             if let Some(inner) = owner.upgrade() {
                 // A gradient that fits; an error here would be the device's, and the pass itself will meet it.
                 let tensor = Self(inner);
-                drop(tensor.accumulate(gradient, gradient.requires_grad()));
+                drop(tensor.accumulate(gradient.clone(), gradient.requires_grad()));
             }
             None
         });
@@ -521,7 +530,7 @@ impl<B: Backend> Tensor<B> {
 
     /// What a backward pass does with a leaf's gradient: hooks, accumulation, hooks.
     pub(crate) fn receive(&self, gradient: Self, create_graph: bool) -> Result<()> {
-        self.accumulate(&gradient, create_graph)?;
+        self.accumulate(gradient, create_graph)?;
         if let Some(leaf) = self.0.leaf.get() {
             leaf.after.run(0, self.clone())?;
         }

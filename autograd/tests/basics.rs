@@ -136,3 +136,89 @@ fn numbers_compute_as_vectors_do() {
         }
     }
 }
+
+/// Small tensors have ways of their own for an operand that the host knows, or that is a row or a column.
+#[test]
+fn small_tensors_meet_constants_and_rows() {
+    type Op = (&'static str, fn(&Tensor, &Tensor) -> Tensor, fn(f64, f64) -> f64);
+    let ops: [Op; 5] = [
+        ("add", |a, b| a + b, |a, b| a + b),
+        ("sub", |a, b| a - b, |a, b| a - b),
+        ("div", |a, b| a / b, |a, b| a / b),
+        ("pow", |a, b| a.pow(b), f64::powf),
+        ("maximum", |a, b| a.maximum(b), f64::max),
+    ];
+    let at = |number: usize| 0.5 + number as f64 * 0.25;
+    let x = Tensor::from((0..12).map(at).collect::<Vec<f64>>()).reshape([3, 4]);
+    let row = Tensor::from((20..24).map(at).collect::<Vec<f64>>());
+    let column = Tensor::from((30..33).map(at).collect::<Vec<f64>>()).reshape([3, 1]);
+    let others: [(Tensor, fn(usize) -> usize); 4] = [
+        (Tensor::full([3, 4], at(10)).to(DType::F64), |_| 10),
+        (Tensor::full([], at(10)).to(DType::F64), |_| 10),
+        (row.clone(), |place| 20 + place % 4),
+        (column.clone(), |place| 30 + place / 4),
+    ];
+    for (name, op, expected) in ops {
+        for (other, number) in &others {
+            let (forward, back) = (op(&x, other), op(other, &x));
+            assert_eq!((forward.shape(), back.shape()), (vec![3, 4], vec![3, 4]));
+            for place in 0..12 {
+                let (a, b) = (at(place), at(number(place)));
+                for (got, expected) in [(&forward, expected(a, b)), (&back, expected(b, a))] {
+                    let got = got.to_vec::<f64>()[place];
+                    assert!((got - expected).abs() <= 1e-14 * expected.abs(), "{name} of {a} and {b}: {got}");
+                }
+            }
+        }
+        // Both repeat along an axis of the other.
+        let both = op(&row, &column);
+        assert_eq!(both.shape(), [3, 4]);
+        let (got, expected) = (both.to_vec::<f64>()[7], expected(at(23), at(31)));
+        assert!((got - expected).abs() <= 1e-14 * expected.abs(), "{name}: {got} for {expected}");
+    }
+}
+
+/// What nobody records runs as one program, what is recorded as one operation after the other.
+#[test]
+fn rules_in_one_pass_are_those_that_are_recorded() {
+    type Op = (&'static str, fn(&Tensor) -> Tensor);
+    let ops: [Op; 3] = [("tanh", |x| x.tanh()), ("sigmoid", |x| x.sigmoid()), ("relu", |x| x.relu())];
+    for (name, op) in ops {
+        for (dtype, count) in [(DType::F32, 7), (DType::F64, 7), (DType::F32, 9000), (DType::F16, 7)] {
+            let mut values: Vec<f64> = (0..count).map(|number| (f64::from(number) * 0.7).sin() * 4.0).collect();
+            values[..4].copy_from_slice(&[f64::NAN, 0.0, -0.0, f64::INFINITY]);
+            let weight = Tensor::from(values.iter().map(|x| 1.0 / (x.abs() + 0.3)).collect::<Vec<f64>>()).to(dtype);
+            let x = Tensor::from(values).to(dtype).requires_grad_();
+            let slope = |options: GradOptions| {
+                let gradient = grad(&[&op(&x)], &[&x], &[&weight], options).remove(0).unwrap();
+                gradient.to(DType::F64).to_vec::<f64>()
+            };
+            let (one, many) = (slope(GradOptions::default()), slope(GradOptions::default().create_graph()));
+            for (place, (a, b)) in one.into_iter().zip(many).enumerate() {
+                // Large ones are fused in different ways, which round in different places: 1 − y loses digits near 0.
+                let near = count > 4096 && (a - b).abs() <= 1e-6;
+                let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                assert!(same || near, "{name} of {dtype} at {place}: {a} and {b}");
+            }
+        }
+    }
+}
+
+/// A pass gives its gradients away where nobody else has them; here two leaves and a hook see the same one.
+#[test]
+fn gradients_of_leaves_are_their_own() {
+    let (a, b) = (Tensor::ones([3]).requires_grad_(), Tensor::ones([3]).requires_grad_());
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let kept = seen.clone();
+    a.register_hook(move |gradient| {
+        *kept.lock().unwrap() = Some(gradient.clone());
+        None
+    });
+    let given = Tensor::from([1.0_f32, 2.0, 3.0]);
+    (&a + &b).backward_with(&given);
+    a.grad().unwrap().zero_();
+    assert_eq!(b.grad().unwrap().to_vec::<f32>(), [1.0, 2.0, 3.0]);
+    b.grad().unwrap().mul_(2);
+    assert_eq!(given.to_vec::<f32>(), [1.0, 2.0, 3.0]);
+    assert_eq!(seen.lock().unwrap().as_ref().unwrap().to_vec::<f32>(), [1.0, 2.0, 3.0]);
+}

@@ -74,6 +74,7 @@ fn names_of_operations_are_pytorchs() {
         (x.max(), "Max1"), (x.amax(&[0], false), "Amax"), (x.min(), "Min1"), (x.cumsum(0), "Cumsum"),
         (x.cumprod(0), "Cumprod"), (x.softmax(0), "Softmax"), (x.log_softmax(0), "LogSoftmax"),
         (x.matmul(&y.t()), "Mm"), (b.matmul(&b.transpose(1, 2)), "Bmm"), (x.reshape([6]), "View"),
+        (x.mse_loss(&y), "MseLoss"), (x.linear(&y, None), "Mm"), (x.linear(&y, Some(&x.i((.., 0)))), "Addmm"),
         (b.permute(&[0, 2, 1]), "Permute"), (x.expand([2, 2, 3]), "Expand"), (x.i(1..), "Slice"), (x.i(0), "Select"),
         (x.flip(&[0]), "Flip"), (x.diagonal(0, 0, 1), "Diagonal"), (x.unfold(0, 1, 1), "Unfold"),
         (x.clamp(0, 1), "Clamp1"), (x.clamp_min(0), "ClampMin"), (x.clamp_max(0), "ClampMax"),

@@ -31,9 +31,36 @@ struct Parts {
     shape: Shape,
     strides: Dims<isize>,
     offset: usize,
+    // What follows from these and every operation asks for, some of it several times.
+    numel: usize,
+    is_contiguous: bool,
+    is_plain: bool,
 }
 
-static SCALAR: Parts = Parts { shape: Shape::SCALAR, strides: Dims::new_const(), offset: 0 };
+static SCALAR: Parts = Parts {
+    shape: Shape::SCALAR,
+    strides: Dims::new_const(),
+    offset: 0,
+    numel: 1,
+    is_contiguous: true,
+    is_plain: true,
+};
+
+impl Parts {
+    #[inline]
+    fn new(shape: Shape, strides: Dims<isize>, offset: usize) -> Self {
+        let (mut numel, mut step) = (1, 1);
+        let (mut is_contiguous, mut is_plain) = (true, offset == 0);
+        for (&size, &stride) in shape.dims().iter().zip(&strides).rev() {
+            let fits = stride == step;
+            is_plain &= fits;
+            is_contiguous &= fits || size == 1;
+            numel *= size;
+            step *= size.max(1) as isize;
+        }
+        Self { shape, strides, offset, numel, is_contiguous: is_contiguous || numel == 0, is_plain }
+    }
+}
 
 impl fmt::Debug for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,7 +104,7 @@ impl Layout {
         if shape.rank() == 0 && offset == 0 {
             return Self(None);
         }
-        Self(Some(Arc::new(Parts { shape, strides, offset })))
+        Self(Some(Arc::new(Parts::new(shape, strides, offset))))
     }
 
     #[inline]
@@ -127,34 +154,19 @@ impl Layout {
     /// The number of elements.
     #[inline]
     pub fn numel(&self) -> usize {
-        self.parts().shape.numel()
+        self.parts().numel
     }
 
     /// Whether the elements lie densely in row-major order (from any offset). Empty layouts are.
     #[inline]
     pub fn is_contiguous(&self) -> bool {
-        let mut step = 1isize;
-        for (&size, &stride) in self.dims().iter().zip(&self.parts().strides).rev() {
-            if size != 1 {
-                if stride != step {
-                    return self.dims().contains(&0);
-                }
-                step *= size as isize;
-            }
-        }
-        true
+        self.parts().is_contiguous
     }
 
     /// Whether it is what [`contiguous`](Self::contiguous) makes of its shape, so that it can be shared instead.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        let mut step = 1;
-        self.offset() == 0
-            && self.dims().iter().zip(self.strides()).rev().all(|(&size, &stride)| {
-                let fits = stride == step;
-                step *= size.max(1) as isize;
-                fits
-            })
+        self.parts().is_plain
     }
 
     /// The lowest and highest element index that the layout touches, or `None` if it is empty.

@@ -402,6 +402,17 @@ pub(super) fn matrix_products<B: Device>() {
         let name = format!("matmul {left:?} {right:?}");
         checks.two(&name, &spread(left, 7), &spread(right, 8), |a, b| a.matmul(b));
     }
+    checks.two("mse_loss", &spread(&[2, 3], 7), &spread(&[2, 3], 8), |x, y| x.mse_loss(y));
+    for rows in [&[3][..], &[2, 3], &[2, 2, 3]] {
+        let (x, weight, bias) = (spread(rows, 7), spread(&[4, 3], 8), spread(&[4], 9));
+        checks.two(&format!("linear {rows:?}"), &x, &weight, |x, weight| x.linear(weight, None));
+        checks.many(&format!("linear {rows:?} with a bias"), &[x, weight, bias], |list| {
+            vec![list[0].linear(&list[1], Some(&list[2]))]
+        });
+    }
+    let (x, weight) = (plain(&numbers(6, 9), &[2, 3]), plain(&numbers(9, 8), &[3, 3]));
+    checks.one("linear of its own weight", &spread(&[3, 3], 8), |w| w.linear(&w.t(), Some(&w.i(0))));
+    checks.one("linear, bias only", &spread(&[3], 9), move |bias| x.linear(&weight, Some(bias)));
     let (a, b) = (spread(&[3, 2], 7), spread(&[2, 3], 8));
     checks.two("matmul of views", &a, &b, |a, b| a.t().matmul(&b.t()));
     checks.two("matmul of flipped views", &a, &b, |a, b| a.flip(&[0]).matmul(&b.slice(1, 2, 2, -2)));

@@ -5,7 +5,7 @@ use crate::operand::Operand;
 use crate::primitive::{Primitive, apply};
 use crate::tensor::Tensor;
 use std::borrow::Borrow;
-use tensor_core::{Backend, Error, Result};
+use tensor_core::{Backend, Dims, Error, MatmulSpec, Result};
 
 impl<B: Backend> Tensor<B> {
     /// The product over groups of axes. See [`tensor_core::Array::contract`].
@@ -15,6 +15,13 @@ impl<B: Backend> Tensor<B> {
     }
 
     fn try_contract(&self, other: &Self, counts: [usize; 4]) -> Result<Self> {
+        if !self.is_recording() && !other.is_recording() {
+            let [batch, rows, inner, columns] = counts;
+            let spec = MatmulSpec { batch, rows, inner, columns, epilogue: None };
+            if let Some(result) = self.with_arrays(other, |a, b| a.contract(b, &spec, &[])) {
+                return Ok(Self::from_array(result?));
+            }
+        }
         apply(Primitive::Contract(Box::new(counts)), &[Operand::Ref(self), Operand::Ref(other)])
     }
 
@@ -22,7 +29,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub(crate) fn axes_swapped(&self, batch: usize, first: usize) -> Self {
         let rank = self.rank();
-        let order: Vec<isize> =
+        let order: Dims<isize> =
             (0..batch).chain(batch + first..rank).chain(batch..batch + first).map(|axis| axis as isize).collect();
         self.permute(&order)
     }

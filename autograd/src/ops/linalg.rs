@@ -5,7 +5,7 @@ use crate::operand::Operand;
 use crate::primitive::{Primitive, apply};
 use crate::tensor::Tensor;
 use tensor_core::op::BinaryOp;
-use tensor_core::{Backend, Error, Result, Shape};
+use tensor_core::{Array, Backend, Error, Result, Shape};
 
 impl<B: Backend> Tensor<B> {
     /// The matrix product by PyTorch's rules, for every number dtype:
@@ -31,6 +31,12 @@ impl<B: Backend> Tensor<B> {
     fn try_matmul(&self, other: &Self) -> Result<Self> {
         let (left, right) = (self.rank(), other.rank());
         if left >= 2 && right >= 2 || left == 0 || right == 0 {
+            if !self.is_recording()
+                && !other.is_recording()
+                && let Some(result) = self.with_arrays(other, Array::matmul)
+            {
+                return Ok(Self::from_array(result?));
+            }
             return apply(Primitive::Matmul, &[Operand::Ref(self), Operand::Ref(other)]);
         }
         // The sentence must show the shapes the user has, so sizes are checked before vectors become matrices.

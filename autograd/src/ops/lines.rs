@@ -121,7 +121,7 @@ impl<B: Backend> Tensor<B> {
         }
         // Sorting is picking by the indices, and its gradient is that of picking.
         let primitive = Primitive::Gather(axis, Box::new((index, array.shape().clone())));
-        let values = record(primitive, &[Operand::Ref(self)], &[Value::Array(array)], values);
+        let values = record(primitive, &[Operand::Ref(self)], [Value::Array(array)], values);
         Ok((values, indices))
     }
 

@@ -1,6 +1,8 @@
 //! Losses, each as the mean over what it compares. For a sum, or for every element's own, write the formula out.
 
 use crate::misuse::ok;
+use crate::operand::Operand;
+use crate::primitive::{Primitive, apply};
 use crate::tensor::Tensor;
 use tensor_core::{Array, Backend, DType, DeviceKind, Error, Result, Shape};
 
@@ -33,7 +35,12 @@ impl<B: Backend> Tensor<B> {
     #[must_use]
     pub fn mse_loss(&self, target: &Self) -> Self {
         ok(self.expect_same_shape(target, "mse_loss"));
-        (self - target).square().mean()
+        let dtype = self.dtype();
+        if !matches!(dtype, DType::F32 | DType::F64) || target.dtype() != dtype {
+            return (self - target).square().mean();
+        }
+        let loss = apply(Primitive::MseLoss, &[Operand::Ref(self), Operand::Ref(target)]);
+        ok(loss.map_err(|error| error.named("mse_loss")))
     }
 
     /// The mean of `|x − target|`. Gradient: 0 where both are equal.

@@ -1,7 +1,8 @@
 //! What layers of networks are made of.
 
 use crate::misuse::ok;
-use crate::primitive::{Primitive, apply1};
+use crate::operand::Operand;
+use crate::primitive::{Primitive, apply, apply1};
 use crate::tensor::Tensor;
 use tensor_core::{Backend, Error, Result, Shape};
 
@@ -26,16 +27,18 @@ impl<B: Backend> Tensor<B> {
             let expected = format!("a weight of shape [out, {}]", self.shape().last().map_or(0, |&size| size));
             ok::<()>(Err(Error::shape("linear", expected, format!("{:?}", weight.shape()))));
         }
-        let product = self.matmul(&weight.t());
-        match bias {
-            None => product,
-            Some(bias) if bias.with_array(|bias| bias.dims() == &sides.dims()[..1]) => product + bias,
-            Some(bias) => ok(Err(Error::shape(
-                "linear",
-                format!("a bias of shape [{}]", weight.size(0)),
-                format!("{:?}", bias.shape()),
-            ))),
+        let run =
+            |operands: &[Operand<'_, B>]| ok(apply(Primitive::Linear, operands).map_err(|error| error.named("linear")));
+        let Some(bias) = bias else { return run(&[Operand::Ref(self), Operand::Ref(weight)]) };
+        let (fits, dtype) = bias.with_array(|bias| (bias.dims() == &sides.dims()[..1], bias.dtype()));
+        if !fits {
+            let got = format!("{:?}", bias.shape());
+            ok::<()>(Err(Error::shape("linear", format!("a bias of shape [{}]", weight.size(0)), got)));
         }
+        if dtype != weight.dtype() {
+            return run(&[Operand::Ref(self), Operand::Ref(weight)]) + bias;
+        }
+        run(&[Operand::Ref(self), Operand::Ref(weight), Operand::Ref(bias)])
     }
 
     /// The rows of a table at these places: from shape `[…]` of integers with a weight of shape `[count, size]` to

@@ -511,7 +511,7 @@ impl<B: Backend> Tensor<B> {
         let lengths = padded.shape();
         let call = (pool.windows.clone(), lengths[lengths.len() - rank..].into(), which.array());
         let operand = [Value::Array(padded.array())];
-        let values = record(Primitive::WindowPick(Box::new(call)), &[Operand::Ref(&padded)], &operand, largest);
+        let values = record(Primitive::WindowPick(Box::new(call)), &[Operand::Ref(&padded)], operand, largest);
         Ok((values, with_indices.then(|| pool.places(&which))))
     }
 

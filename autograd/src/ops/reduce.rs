@@ -21,7 +21,7 @@ impl<B: Backend> Tensor<B> {
 
     pub(super) fn try_sum(&self, axes: &[isize], keepdim: bool) -> Result<Self> {
         if !self.is_recording() {
-            return Ok(Self::from_array(self.array().reduce(ReduceOp::Sum, axes, keepdim)?));
+            return Ok(Self::from_array(self.with_array(|array| array.reduce(ReduceOp::Sum, axes, keepdim))?));
         }
         apply1(Primitive::Sum(Box::new(self.reduction(axes, keepdim, "sum")?)), self)
     }

@@ -10,7 +10,7 @@ use tensor_core::{Backend, Dims, Error, Result, Scalar, Shape};
 impl<B: Backend> Tensor<B> {
     pub(crate) fn try_viewed(&self, op: ViewOp) -> Result<Self> {
         if !self.is_recording() {
-            return Ok(Self::from_array(op.of_array(&self.array())?));
+            return Ok(Self::from_array(self.with_array(|array| op.of_array(array))?));
         }
         let shape = self.checked_shape();
         apply1(Primitive::View(Box::new((op, shape))), self)
@@ -530,7 +530,7 @@ impl<B: Backend> Tensor<B> {
         // The same shape: a view for the graph, a copy for the values.
         let dense = ok(self.array().contiguous());
         let primitive = Primitive::View(Box::new((ViewOp::Reshape(dense.shape().clone()), dense.shape().clone())));
-        crate::primitive::record(primitive, &[Operand::Ref(self)], &[Operand::Ref(self).value()], dense)
+        crate::primitive::record(primitive, &[Operand::Ref(self)], [Operand::Ref(self).value()], dense)
     }
 
     /// The elements on and below a diagonal of the last two axes; 0 elsewhere.

@@ -25,6 +25,8 @@ pub struct Sgd<B: Backend> {
     params: Vec<Tensor<B>>,
     velocities: Vec<Option<Array<B>>>,
     settings: Settings,
+    /// The last step's program, and for which dtype and whether for a first step it is.
+    last: Option<(DType, bool, Program)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,7 @@ impl<B: Backend> Sgd<B> {
         let learning_rate = at_least_zero("sgd", "a learning rate", learning_rate);
         let velocities = params.iter().map(|_| None).collect();
         let settings = Settings { learning_rate, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false };
-        Self { params, velocities, settings }
+        Self { params, velocities, settings, last: None }
     }
 
     /// How much of the last step goes on.
@@ -58,6 +60,7 @@ impl<B: Backend> Sgd<B> {
     #[track_caller]
     #[must_use]
     pub fn momentum(mut self, momentum: f64) -> Self {
+        self.last = None;
         self.settings.momentum = at_least_zero("sgd", "a momentum", momentum);
         self
     }
@@ -69,6 +72,7 @@ impl<B: Backend> Sgd<B> {
     #[track_caller]
     #[must_use]
     pub fn dampening(mut self, dampening: f64) -> Self {
+        self.last = None;
         self.settings.dampening = at_least_zero("sgd", "a dampening", dampening);
         self
     }
@@ -80,6 +84,7 @@ impl<B: Backend> Sgd<B> {
     #[track_caller]
     #[must_use]
     pub fn weight_decay(mut self, weight_decay: f64) -> Self {
+        self.last = None;
         self.settings.weight_decay = at_least_zero("sgd", "a weight decay", weight_decay);
         self
     }
@@ -87,6 +92,7 @@ impl<B: Backend> Sgd<B> {
     /// Whether the momentum looks ahead. Without momentum this changes nothing.
     #[must_use]
     pub fn nesterov(mut self, nesterov: bool) -> Self {
+        self.last = None;
         self.settings.nesterov = nesterov;
         self
     }
@@ -136,15 +142,14 @@ impl<B: Backend> Optimizer<B> for Sgd<B> {
 
     #[track_caller]
     fn step(&mut self) {
-        let mut last: Option<(DType, bool, Program)> = None;
         for (param, velocity) in self.params.iter().zip(&mut self.velocities) {
             let Some(grad) = param.grad() else { continue };
             let (dtype, first) = (param.dtype(), velocity.is_none());
-            let known = last.as_ref().is_some_and(|(of, at, _)| *of == dtype && *at == first);
+            let known = self.last.as_ref().is_some_and(|(of, at, _)| *of == dtype && *at == first);
             if !known {
-                last = Some((dtype, first, formula(self.settings, dtype, first)));
+                self.last = Some((dtype, first, formula(self.settings, dtype, first)));
             }
-            let Some((_, _, program)) = &last else { continue };
+            let Some((_, _, program)) = &self.last else { continue };
             let mut state: SmallVec<[Array<B>; 1]> = SmallVec::new();
             if self.settings.momentum > 0.0 {
                 state.push(velocity.take().unwrap_or_else(|| zeros(param)));
@@ -161,6 +166,7 @@ impl<B: Backend> Optimizer<B> for Sgd<B> {
 
     #[track_caller]
     fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.last = None;
         self.settings.learning_rate = at_least_zero("sgd", "a learning rate", learning_rate);
     }
 }

@@ -41,6 +41,24 @@ pub(super) fn matmul<K: Backend>() -> Row<K> {
     }
 }
 
+/// With `y = x·wᵀ + b`: `∂/∂x = g·w`, `∂/∂w = gᵀ·x`, all axes but the last being rows, and for `b` the sum of `g` over them.
+pub(super) fn linear<K: Backend>() -> Row<K> {
+    Row {
+        needs: Needs([B, A, 0]),
+        vjp: |k, g, i| {
+            let rows = g.rank() - 1;
+            match i {
+                0 => g.contract(k.second(), [0, rows, 1, 1]),
+                1 => g.axes_swapped(0, rows).contract(k.x(), [0, 1, rows, 1]),
+                _ if rows == 0 => g.clone(),
+                _ => g.sum_dims(&(0..rows as isize).collect::<Dims<isize>>(), false),
+            }
+        },
+        // With a bias it is no product of its operands.
+        jvp: Jvp::Transposed,
+    }
+}
+
 /// The way back of each view.
 pub(super) fn view<K: Backend>() -> Row<K> {
     Row {

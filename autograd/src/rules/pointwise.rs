@@ -1,10 +1,12 @@
 //! Rows of the op tables.
 
 use super::{A, B, C, Jvp, Needs, OUTPUT, Row, Vjp};
+use crate::misuse::ok;
 use crate::primitive::Primitive;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LN_10, PI};
-use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
-use tensor_core::{Backend, Scalar};
+use std::sync::OnceLock;
+use tensor_core::op::{BinaryOp, CompareOp, TernaryOp, UnaryOp};
+use tensor_core::{Array, Backend, DType, Program, Scalar};
 
 /// `dy/da · g` of an operation of one operand.
 pub(super) fn unary<K: Backend>(op: UnaryOp) -> Row<K> {
@@ -38,16 +40,16 @@ pub(super) fn unary<K: Backend>(op: UnaryOp) -> Row<K> {
         Atan => (A, |k, g, _| g / (k.x().square() + 1)),
         Sinh => (A, |k, g, _| g * k.x().cosh()),
         Cosh => (A, |k, g, _| g * k.x().sinh()),
-        Tanh => (OUTPUT, |k, g, _| g * (1 - k.y().square())),
+        Tanh => (OUTPUT, |k, g, _| in_one(Short::Tanh, k.y(), g).unwrap_or_else(|| g * (1 - k.y().square()))),
         Asinh => (A, |k, g, _| g * (k.x().square() + 1).rsqrt()),
         Acosh => (A, |k, g, _| g * (k.x().square() - 1).rsqrt()),
         Atanh => (A, |k, g, _| g / (1 - k.x().square())),
         // 2/√π·e^(−a²)
         Erf => (A, |k, g, _| g * (-k.x().square()).exp() * FRAC_2_SQRT_PI),
         Erfc => (A, |k, g, _| g * (-k.x().square()).exp() * -FRAC_2_SQRT_PI),
-        Sigmoid => (OUTPUT, |k, g, _| g * (k.y() * (1 - k.y()))),
+        Sigmoid => (OUTPUT, |k, g, _| in_one(Short::Sigmoid, k.y(), g).unwrap_or_else(|| g * (k.y() * (1 - k.y())))),
         // 0 at 0; g at NaN
-        Relu => (OUTPUT, |k, g, _| g.masked_fill(&k.y().le(0), 0)),
+        Relu => (OUTPUT, |k, g, _| in_one(Short::Relu, k.y(), g).unwrap_or_else(|| g.masked_fill(&k.y().le(0), 0))),
         // Φ(a) + a·φ(a)
         Gelu => (A, |k, g, _| {
             let x = k.x();
@@ -74,6 +76,62 @@ pub(super) fn unary<K: Backend>(op: UnaryOp) -> Row<K> {
         BitNot | IsNan | IsInf | IsFinite => (0, |_, g, _| g.zeros_like()),
     };
     Row { needs: Needs([needs, 0, 0]), vjp, jvp: Jvp::Diagonal }
+}
+
+/// Rules that are short programs of a value and the gradient.
+#[derive(Clone, Copy)]
+enum Short {
+    Tanh,
+    Sigmoid,
+    Relu,
+}
+
+impl Short {
+    fn program(self, dtype: DType) -> Program {
+        let mut program = Program::new();
+        let (y, g) = (program.input(dtype), program.input(dtype));
+        let result = match self {
+            Self::Tanh | Self::Sigmoid => {
+                let one = program.scalar(Scalar::Int(1), dtype);
+                let slope = if matches!(self, Self::Tanh) {
+                    let square = program.unary(UnaryOp::Square, y);
+                    program.binary(BinaryOp::Sub, one, square)
+                } else {
+                    let rest = program.binary(BinaryOp::Sub, one, y);
+                    program.binary(BinaryOp::Mul, y, rest)
+                };
+                program.binary(BinaryOp::Mul, g, slope)
+            }
+            Self::Relu => {
+                let zero = program.scalar(Scalar::Int(0), dtype);
+                let is_flat = program.compare(CompareOp::Le, y, zero);
+                program.ternary(TernaryOp::Where, is_flat, zero, g)
+            }
+        };
+        program.output(result);
+        program
+    }
+}
+
+/// A rule in one pass, if nobody records it: the operations that it is written with cost small tensors more than what they
+/// compute. `None` if they have to be run.
+fn in_one<K: Backend>(rule: Short, y: &Tensor<K>, g: &Tensor<K>) -> Option<Tensor<K>> {
+    static PROGRAMS: [[OnceLock<Program>; 2]; 3] = [const { [const { OnceLock::new() }; 2] }; 3];
+    if y.is_recording() || g.is_recording() {
+        return None;
+    }
+    y.with_arrays(g, |y, g| {
+        let dtype = y.dtype();
+        // Others are rounded after each operation.
+        let exact = matches!(dtype, DType::F32 | DType::F64) && dtype == g.dtype();
+        let known = y.constant().is_some() || g.constant().is_some();
+        if !exact || known || y.shape() != g.shape() {
+            return None;
+        }
+        let place = &PROGRAMS[rule as usize][usize::from(dtype == DType::F64)];
+        Some(Array::map(place.get_or_init(|| rule.program(dtype)), &[y, g], "backward"))
+    })?
+    .map(|result| Tensor::from_array(ok(result)))
 }
 
 /// `∂y/∂a · g` for the first operand, `∂y/∂b · g` for the second.

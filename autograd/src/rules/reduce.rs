@@ -1,6 +1,6 @@
 //! Rows of reductions and scans.
 
-use super::{A, Call, Jvp, Needs, OUTPUT, Row};
+use super::{A, B, Call, Jvp, Needs, OUTPUT, Row};
 use crate::primitive::{Primitive, Reduction};
 use crate::tensor::Tensor;
 use tensor_core::{Backend, Dims, ScanOp};
@@ -20,6 +20,18 @@ pub(super) fn spread<K: Backend>(reduced: &Tensor<K>, to: &Reduction) -> Tensor<
 /// Every element has slope 1.
 pub(super) fn sum<K: Backend>() -> Row<K> {
     Row { needs: Needs::NOTHING, vjp: |k, g, _| spread(g, reduction(k)), jvp: Jvp::Linear }
+}
+
+/// `±2/n·(a − b)`.
+pub(super) fn mse_loss<K: Backend>() -> Row<K> {
+    Row {
+        needs: Needs([A | B, A | B, 0]),
+        vjp: |k, g, i| {
+            let slope = (if i == 0 { 2.0 } else { -2.0 }) / k.x().numel() as f64;
+            (k.x() - k.second()) * (g * slope)
+        },
+        jvp: Jvp::Transposed,
+    }
 }
 
 /// The product of all others: y/a, or where there are zeros, the products before and after each element.

@@ -4,18 +4,27 @@
 use super::kernel::{Call, OPERANDS, SPLAT};
 use super::lookup;
 use super::moves::{gather, gather_panel};
+use crate::Cpu;
 use crate::strided::{Axes, Axis, Walk, axes_of, count, merge};
 use crate::vecmath::Level;
-use crate::{Buffer, Cpu};
+use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use tensor_core::program::{MAX_INSTRUCTIONS, MAX_OUTPUTS, Op, Reg};
-use tensor_core::{Backend, DType, Input, Layout, Program, Result, ViewMut};
+use tensor_core::{DType, Input, Layout, Program, ViewMut};
 
 /// The most elements that are computed here.
 const MAX_LEN: usize = 1 << 14;
 
 /// The most bytes of intermediate values, none of which is used again: they should about stay in the first-level cache.
 const MAX_SCRATCH: usize = 32 << 10;
+
+/// A thread's memory for intermediate values: an allocation for each program would show. Zeros at first, so initialised.
+#[repr(align(64))]
+struct Scratch(UnsafeCell<[u8; MAX_SCRATCH]>);
+
+thread_local! {
+    static SCRATCH: Scratch = const { Scratch(UnsafeCell::new([0; MAX_SCRATCH])) };
+}
 
 /// Where a register's value lies.
 #[derive(Clone, Copy)]
@@ -35,17 +44,17 @@ pub(super) fn run(
     len: usize,
     inputs: &[Input<'_, Cpu>],
     outputs: &mut [ViewMut<'_, Cpu>],
-) -> Result<bool> {
+) -> bool {
     if len > MAX_LEN {
-        return Ok(false);
+        return false;
     }
     for out in &*outputs {
         if !out.layout.is_contiguous() {
-            return Ok(false);
+            return false;
         }
     }
     if single(level, program, len, inputs, outputs) {
-        return Ok(true);
+        return true;
     }
     let mut in_place = false;
     for input in inputs {
@@ -66,13 +75,9 @@ pub(super) fn run(
     }
     // The old content of an output must be saved only before other outputs are stored; its own comes last.
     let saved = in_place && outputs.len() > 1;
-    let Some(scratch_bytes) = scratch_bytes(program, &direct, inputs, saved, len) else {
-        return Ok(false);
-    };
-    let mut scratch = match scratch_bytes {
-        0 => None,
-        bytes => Some(Cpu::with_level(level).alloc(bytes)?),
-    };
+    if scratch_bytes(program, &direct, inputs, saved, len).is_none() {
+        return false;
+    }
     let mut out_at = [std::ptr::null_mut::<u8>(); MAX_OUTPUTS];
     for (at, out) in out_at.iter_mut().zip(outputs.iter_mut()) {
         *at = out.buffer.as_mut_ptr().wrapping_add(out.layout.offset() * out.dtype.size());
@@ -82,7 +87,8 @@ pub(super) fn run(
         program,
         len,
         values: [const { MaybeUninit::uninit() }; MAX_INSTRUCTIONS],
-        next: scratch.as_mut().map_or(std::ptr::null_mut(), Buffer::as_mut_ptr),
+        // Nothing that runs below comes back here, so nobody else uses this thread's memory meanwhile.
+        next: SCRATCH.with(|scratch| scratch.0.get().cast()),
     };
     for (number, inst) in insts.iter().enumerate() {
         let value = match inst.op {
@@ -115,7 +121,7 @@ pub(super) fn run(
             machine.call(lookup::store_kernel(program.dtype(reg)), out_at[number], [value; OPERANDS]);
         }
     }
-    Ok(true)
+    true
 }
 
 /// Runs a program that is one operation of one or two dense inputs into its only output, which is dense; says whether it did.
@@ -245,6 +251,21 @@ unsafe fn gather_all(level: Level, size: usize, dst: *mut u8, src: *const u8, la
     let one = Axis { size: 1, steps: [0] };
     let columns = axes.pop().unwrap_or(one);
     let rows = axes.pop().unwrap_or(one);
+    if axes.is_empty() && rows.steps == [0] && columns.steps == [1] {
+        let (row, total) = (columns.size * size, rows.size * columns.size * size);
+        // SAFETY: the caller's promise: `dst` has room for all rows, and `src` is one of them. A copy within `dst` goes from
+        // what is written already to what follows it.
+        unsafe {
+            std::ptr::copy_nonoverlapping(src, dst, row);
+            let mut done = row;
+            while done < total {
+                let part = done.min(total - done);
+                std::ptr::copy_nonoverlapping(dst, dst.add(done), part);
+                done += part;
+            }
+        }
+        return;
+    }
     let mut walk = Walk::from(&axes, 0);
     for panel in 0..count(&axes) {
         let dst = dst.wrapping_add(panel * rows.size * columns.size * size);

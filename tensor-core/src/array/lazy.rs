@@ -256,7 +256,7 @@ fn compute_into<B: Backend>(
     });
     let layout = plain.cloned().unwrap_or_else(|| Layout::contiguous(shape.clone()));
     let dtype = program.dtype(program.outputs()[0]);
-    let mut buffer = backend.alloc(shape.numel() * dtype.size())?;
+    let mut buffer = backend.alloc(layout.numel() * dtype.size())?;
     let output = ViewMut { buffer: &mut buffer, layout: &layout, dtype };
     backend.pointwise(program, shape, inputs, &mut [output])?;
     Ok((buffer, layout))
@@ -280,7 +280,7 @@ pub(super) fn run_small<B: Backend, const COUNT: usize>(
     let first = operands[0];
     let alike =
         |array: &&Array<B>| array.runs_at_once() && array.shape() == first.shape() && array.backend == first.backend;
-    if !operands.iter().all(alike) {
+    if !first.runs_at_once() || !operands[1..].iter().all(alike) {
         return None;
     }
     let dtype = program.dtype(program.outputs()[0]);
@@ -288,6 +288,30 @@ pub(super) fn run_small<B: Backend, const COUNT: usize>(
         compute_of(&first.backend, program, first.shape(), operands)
             .and_then(|(buffer, layout)| Array::from_dense(first.backend.clone(), buffer, layout, dtype)),
     )
+}
+
+/// [`run_small`] of two arrays, the shape of one of which the other broadcasts to.
+pub(super) fn run_small_broadcast<B: Backend>(
+    program: &Program,
+    a: &Array<B>,
+    b: &Array<B>,
+) -> Option<Result<Array<B>>> {
+    let grows = |array: &Array<B>, to: &Array<B>| {
+        let mut sizes = array.dims().iter().rev().zip(to.dims().iter().rev());
+        array.rank() <= to.rank() && sizes.all(|(&size, &to)| size == to || size == 1)
+    };
+    if !a.runs_at_once() || !b.runs_at_once() || a.backend != b.backend || a.numel() == 0 || b.numel() == 0 {
+        return None;
+    }
+    let wide =
+        |array: &Array<B>, to: &Array<B>| array.layout.expand(to.shape()).map(|layout| array.with_layout(layout));
+    if grows(b, a) {
+        wide(b, a).map_or_else(|error| Some(Err(error)), |b| run_small(program, [a, &b]))
+    } else if grows(a, b) {
+        wide(a, b).map_or_else(|error| Some(Err(error)), |a| run_small(program, [&a, b]))
+    } else {
+        None
+    }
 }
 
 /// Lets a product wait for what is computed of it. The operands are in memory from here on: a chain of products that all wait

@@ -38,6 +38,11 @@ impl<B: Backend> Array<B> {
     /// targets that are written in place have no defined content.
     pub fn overwrite(program: &Program, targets: &mut [Self], others: &[&Self]) -> Result<()> {
         check(program, targets, others)?;
+        if let [target] = targets
+            && let Some(ran) = target.overwrite_alone(program, others)
+        {
+            return ran;
+        }
         let Some(first) = targets.first() else { return Ok(()) };
         let (backend, shape) = (first.backend.clone(), first.shape().clone());
         if shape.numel() == 0 {
@@ -94,6 +99,31 @@ impl<B: Backend> Array<B> {
             *target = Self::from_dense(backend.clone(), place.buffer, layout.clone(), target.dtype)?;
         }
         Ok(())
+    }
+
+    /// [`overwrite`](Self::overwrite) of one array in its own memory by at most two others in memory that have its shape: what
+    /// optimizers and sums of gradients do, with nothing to be decided. `None` if it is not so.
+    fn overwrite_alone(&mut self, program: &Program, others: &[&Self]) -> Option<Result<()>> {
+        let is_like = |other: &&Self| {
+            matches!(other.storage, Storage::Buffer(_))
+                && other.shape() == self.shape()
+                && other.backend == self.backend
+        };
+        if others.len() > 2 || !self.layout.is_plain() || self.numel() == 0 || !others.iter().all(is_like) {
+            return None;
+        }
+        let mut buffer = self.take_buffer()?;
+        let mut inputs: SmallVec<[Input<'_, B>; 3]> = SmallVec::new();
+        inputs.push(Input::Output(0));
+        for other in others {
+            if let Storage::Buffer(buffer) = &other.storage {
+                inputs.push(Input::View(View { buffer, layout: &other.layout, dtype: other.dtype }));
+            }
+        }
+        let out = ViewMut { buffer: &mut buffer, layout: &self.layout, dtype: self.dtype };
+        let ran = self.backend.pointwise(program, self.shape(), &inputs, &mut [out]);
+        self.storage = Storage::Buffer(buffer);
+        Some(ran)
     }
 
     /// The array's memory if it is dense from the start and nobody else sees it; a constant stands in its place then.

@@ -45,6 +45,22 @@ impl<B: Backend> Operand<'_, B> {
         }
     }
 
+    /// The operand of an operation with another one, which gives the result its shape: as a scalar where all its elements are
+    /// the same.
+    #[inline]
+    fn known_beside(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Array(array), Self::Array(other))
+                if array.dtype == other.dtype
+                    && other.constant().is_none()
+                    && (array.rank() == 0 || array.backend == other.backend && array.shape() == other.shape()) =>
+            {
+                array.constant().map_or(self, Self::Scalar)
+            }
+            _ => self,
+        }
+    }
+
     /// The value if it is the same for every element, converted to `dtype`.
     #[inline]
     fn constant(&self, dtype: DType) -> Option<Scalar> {
@@ -168,6 +184,15 @@ impl<B: Backend> Array<B> {
     pub fn map(program: &Program, inputs: &[&Self], op: &'static str) -> Result<Self> {
         assert_eq!(program.inputs().len(), inputs.len(), "an array for each input");
         assert_eq!(program.outputs().len(), 1, "one output");
+        if inputs.iter().zip(program.inputs()).all(|(array, &dtype)| array.dtype() == dtype)
+            && let Some(result) = match *inputs {
+                [a] => lazy::run_small(program, [a]),
+                [a, b] => lazy::run_small(program, [a, b]),
+                _ => None,
+            }
+        {
+            return result;
+        }
         let operands: SmallVec<[Operand<'_, B>; 4]> = inputs.iter().map(|&array| Operand::Array(array)).collect();
         let mut builder = Builder::new(Place::new(&operands, op)?);
         let mut registers: SmallVec<[Reg; 4]> = SmallVec::new();
@@ -244,6 +269,15 @@ impl<B: Backend> Array<B> {
 
     fn binary_of(op: BinaryOp, a: Operand<'_, B>, b: Operand<'_, B>) -> Result<Self> {
         let row = op.row();
+        // What there is most of: floats of one shape in memory, with nothing to be decided.
+        if let (Operand::Array(x), Operand::Array(y)) = (a, b)
+            && x.dtype == y.dtype
+            && matches!(x.dtype, DType::F32 | DType::F64)
+            && row.takes.runs_in(x.dtype)
+            && let Some(result) = lazy::run_small(single::binary(op, x.dtype), [x, y])
+        {
+            return result;
+        }
         let common = common_dtype(&[a, b]);
         let op = if common == DType::Bool { of_bools(op) } else { op };
         let dtype = match op.row().takes.operand(common, row.name) {
@@ -283,14 +317,19 @@ impl<B: Backend> Array<B> {
         {
             return Ok(result);
         }
-        let small = match (a, b) {
+        let small = match (a.known_beside(&b), b.known_beside(&a)) {
             (Operand::Array(x), Operand::Array(y)) if x.dtype == dtype && y.dtype == dtype => {
-                lazy::run_small(single::binary(op, dtype), [x, y])
+                let program = single::binary(op, dtype);
+                if x.shape() == y.shape() {
+                    lazy::run_small(program, [x, y])
+                } else {
+                    lazy::run_small_broadcast(program, x, y)
+                }
             }
             (Operand::Array(array), Operand::Scalar(scalar)) | (Operand::Scalar(scalar), Operand::Array(array))
                 if array.dtype == dtype && dtype.is_float() && wide.is_none() && array.runs_at_once() =>
             {
-                let scalar_first = matches!(a, Operand::Scalar(_));
+                let scalar_first = !matches!(a, Operand::Array(a) if std::ptr::eq(a, array));
                 let program = single::with_scalar(op, dtype, scalar_first).with_scalar(scalar.cast(dtype));
                 lazy::run_small(&program, [array])
             }

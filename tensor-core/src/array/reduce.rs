@@ -1,6 +1,6 @@
 //! Reductions, scans, sort and softmax.
 
-use super::{Array, lazy};
+use super::{Array, Storage, lazy, single};
 use crate::backend::{ReduceOp, ReduceSpec, ScanOp, View, ViewMut};
 use crate::op::Takes;
 use crate::program::MAX_INPUTS;
@@ -64,13 +64,19 @@ impl<B: Backend> Array<B> {
                 source.reshape(&kept)?.settled()
             };
         }
-        let fused = lazy::prologue(&source)?;
-        let inputs: SmallVec<[View<'_, B>; MAX_INPUTS]> =
-            fused.inputs.iter().map(|(buffer, layout, dtype)| View { buffer, layout, dtype: *dtype }).collect();
-        let spec = ReduceSpec { op, shape: self.shape(), axes: &list, prologue: &fused.program };
         let mut buffer = self.backend.alloc(out_shape.numel() * dtype.size())?;
         let layout = Layout::contiguous(out_shape);
-        self.backend.reduce(&spec, &inputs, ViewMut { buffer: &mut buffer, layout: &layout, dtype })?;
+        let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype };
+        let spec = |prologue| ReduceSpec { op, shape: self.shape(), axes: &list, prologue };
+        if let Storage::Buffer(held) = &source.storage {
+            let input = View { buffer: held, layout: &source.layout, dtype: source.dtype };
+            self.backend.reduce(&spec(single::copy(source.dtype)), &[input], out)?;
+        } else {
+            let fused = lazy::prologue(&source)?;
+            let inputs: SmallVec<[View<'_, B>; MAX_INPUTS]> =
+                fused.inputs.iter().map(|(buffer, layout, dtype)| View { buffer, layout, dtype: *dtype }).collect();
+            self.backend.reduce(&spec(&fused.program), &inputs, out)?;
+        }
         let layout = if keepdim { Layout::contiguous(kept) } else { layout };
         Self::from_dense(self.backend.clone(), buffer, layout, dtype)
     }

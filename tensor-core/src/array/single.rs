@@ -21,6 +21,13 @@ impl Table {
     }
 }
 
+/// The program that hands elements of a dtype through.
+#[inline]
+pub(super) fn copy(dtype: DType) -> &'static Program {
+    static PROGRAMS: [OnceLock<Program>; DType::ALL.len()] = [const { OnceLock::new() }; DType::ALL.len()];
+    PROGRAMS[dtype as usize].get_or_init(|| Program::copy(dtype))
+}
+
 /// The program of an operation of one operand of a dtype that it runs in.
 #[inline]
 pub(super) fn unary(op: UnaryOp, dtype: DType) -> &'static Program {
