@@ -206,17 +206,19 @@ impl Backend for Cuda {
         extras: &[View<'_, Self>],
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        let bias = matmul::bias(spec, extras, &out);
+        let epilogue = matmul::epilogue(spec, extras, &out);
         let product = MatmulSpec { epilogue: None, ..*spec };
         let whole = ViewMut { buffer: &mut *out.buffer, layout: out.layout, dtype: out.dtype };
-        let mut is_biased = false;
+        let mut is_complete = false;
         by_plain_product(self, &product, [a, b], &[], whole, |a, b, out| {
             self.0.note(&[a.buffer, b.buffer, &*out.buffer]);
-            if let Some(bias) = bias {
-                self.0.note(&[bias.buffer]);
-                is_biased = self.matmul_by_blas(&a, &b, Some(bias), &out)?;
+            if let Some(epilogue) = epilogue {
+                if let Some(bias) = epilogue.bias {
+                    self.0.note(&[bias.buffer]);
+                }
+                is_complete = self.matmul_by_blas(&a, &b, Some(epilogue), &out)?;
             }
-            if is_biased || self.matmul_by_blas(&a, &b, None, &out)? {
+            if is_complete || self.matmul_by_blas(&a, &b, None, &out)? {
                 return Ok(());
             }
             let operands = operands([tensor(&a), tensor(&b), result(&out)]);
@@ -224,7 +226,7 @@ impl Backend for Cuda {
             let plan = |this: &Self| codegen::matmul(tensor(&a), tensor(&b), result(&out), &this.0.target);
             self.run("matmul", &key, plan, &[a.buffer, b.buffer], &[&*out.buffer])
         })?;
-        if is_biased { Ok(()) } else { run_epilogue(self, spec, extras, out) }
+        if is_complete { Ok(()) } else { run_epilogue(self, spec, extras, out) }
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
