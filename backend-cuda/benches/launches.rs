@@ -16,7 +16,8 @@ use tensor_core::op::{BinaryOp, UnaryOp};
 use tensor_core::program::Reg;
 use tensor_core::rows::{RowKind, RowSpec, RowStep};
 use tensor_core::{
-    Array, Backend, DType, Input, Layout, MatmulSpec, Program, ReduceOp, ReduceSpec, Result, Scalar, Shape, View, ViewMut,
+    Array, Backend, DType, Input, Layout, MatmulSpec, Program, ReduceOp, ReduceSpec, Result, Scalar, Shape, View,
+    ViewMut,
 };
 
 /// How long a case is timed, in seconds.
