@@ -246,7 +246,12 @@ impl Blas {
             device.gpu.stream().map_err(Failure::driver)?;
             let mut raw = null_mut();
             // SAFETY: the library is loaded and the device's context current; the handle goes to a live variable.
-            check(unsafe { sys::cublasLtCreate(&raw mut raw) })?;
+            let mut create = || check(unsafe { sys::cublasLtCreate(&raw mut raw) });
+            if create().is_err() {
+                // It needs memory of its own, and what is kept for reuse may be all there is.
+                let _ = device.pool.trim(&device.gpu);
+                create()?;
+            }
             let bytes = if device.description.compute_capability.0 >= 9 { 32 << 20 } else { 8 << 20 };
             // Without it the library has fewer kernels to choose from, and still some.
             let workspace = device.pool.acquire(bytes, &device.gpu).map_or((0, 0), |piece| (piece.address, bytes));

@@ -15,9 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tensor_core::codegen::{Params, Plan, Slot, Tensor};
 use tensor_core::program::Op;
 use tensor_core::rows::RowStep;
-use tensor_core::{
-    Backend, DType, Error, ErrorKind, Layout, Program, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
-};
+use tensor_core::{Backend, DType, Layout, Program, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape};
 
 /// A part of a key: borrowed to ask with, and owned where it is kept.
 #[derive(Debug)]
@@ -347,20 +345,15 @@ impl Cuda {
                     Slot::Temp(number) => temps[number].address(),
                 });
             }
-            // SAFETY: parameters and slots come from the plan that the kernel's source comes from, in the order of its
-            // declaration. The plan stays within buffers that are as large as their layouts say, which the core promises of
-            // every view, and temporary memory has the plan's own sizes. When `temps` are dropped, their memory is used again
-            // only by work that is submitted, and so runs, after this.
-            let launched =
-                unsafe { device.gpu.launch(launch.function, launch.grid, launch.block, &launch.params, &addresses) };
-            launched.map_err(|code| {
-                if code.is_out_of_memory() {
-                    let bytes = outputs.iter().map(|buffer| buffer.bytes()).sum();
-                    Error::new(ErrorKind::OutOfMemory { device: device.label.clone(), bytes })
-                } else {
-                    device.error(op, code)
-                }
-            })?;
+            let launched = device.with_memory(|| {
+                // SAFETY: parameters and slots come from the plan that the kernel's source comes from, in the order of its
+                // declaration. The plan stays within buffers that are as large as their layouts say, which the core promises
+                // of every view, and temporary memory has the plan's own sizes. When `temps` are dropped, their memory is used
+                // again only by work that is submitted, and so runs, after this.
+                unsafe { device.gpu.launch(launch.function, launch.grid, launch.block, &launch.params, &addresses) }
+            });
+            launched
+                .map_err(|code| device.error_of_bytes(op, code, outputs.iter().map(|buffer| buffer.bytes()).sum()))?;
         }
         Ok(())
     }
