@@ -197,7 +197,7 @@ struct Plan {
     algorithm: cublasLtMatmulAlgo_t,
     /// How many bytes it needs besides.
     workspace: usize,
-    /// Whether its ReLU leaves NaN as it is, once the device was asked.
+    /// Whether its `ReLU` leaves NaN as it is, once the device was asked.
     keeps_nan: OnceLock<bool>,
 }
 
@@ -261,7 +261,7 @@ impl Blas {
         self.handle.get_or_init(|| start().map_err(|_any| Failure::Unsupported)).as_ref().map_err(Clone::clone)
     }
 
-    /// Submits a product of matrices at these addresses. Where it has a ReLU, the first of its kind waits for the device.
+    /// Submits a product of matrices at these addresses. Where it has a `ReLU`, the first of its kind waits for the device.
     ///
     /// # Safety
     /// All three must lie in memory of the device, as large as the product says, and `out` must overlap neither of the others.
@@ -430,7 +430,7 @@ impl Plan {
         submitted
     }
 
-    /// Asks the device whether this plan's `ReLU` leaves NaN as it is, which `NVIDIA` does not say: all elements of the product
+    /// Asks the device whether this plan's `ReLU` leaves NaN as it is, which NVIDIA does not say: all elements of the product
     /// times NaN have to be. Overwrites the output.
     ///
     /// # Safety

@@ -1,4 +1,4 @@
-//! Products over the stand-in for the driver: to which of them cuBLASLt adds a bias or applies ReLU, and that the others get
+//! Products over the stand-in for the driver: to which of them cuBLASLt adds a bias or applies `ReLU`, and that the others get
 //! theirs afterwards.
 
 mod common;
