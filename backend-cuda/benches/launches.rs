@@ -16,7 +16,8 @@ use tensor_core::op::{BinaryOp, UnaryOp};
 use tensor_core::program::Reg;
 use tensor_core::rows::{RowKind, RowSpec, RowStep};
 use tensor_core::{
-    Array, Backend, DType, Input, Layout, Program, ReduceOp, ReduceSpec, Result, Scalar, Shape, View, ViewMut,
+    Array, Backend, DType, Input, Layout, MatmulSpec, Program, ReduceOp, ReduceSpec, Result, Scalar, Shape, View,
+    ViewMut,
 };
 
 /// How long a case is timed, in seconds.
@@ -112,6 +113,23 @@ fn backend(bench: &Bench, gpu: Cuda) -> Result<()> {
         let along = View { buffer: &x.buffer, layout: &one, dtype: DType::F32 };
         gpu.rows(&spec, &[matrix.view(), along, along], result.target())
     });
+    if let Some(bare) = gpu.bare_product(64, DType::F32, false)? {
+        bench.case("cuBLASLt's call alone, with the plan that is kept", bare);
+    }
+    let product = MatmulSpec::batched(2);
+    bench.case("backend: product of 64×64", || {
+        gpu.matmul(black_box(&product), matrix.view(), matrix.view(), &[], result.target())
+    });
+    let mut biased = Program::new();
+    let (value, bias) = (biased.input(DType::F32), biased.input(DType::F32));
+    let sum = biased.binary(BinaryOp::Add, value, bias);
+    let positive = biased.unary(UnaryOp::Relu, sum);
+    biased.output(positive);
+    let layer = MatmulSpec { epilogue: Some(&biased), ..product };
+    bench.case("backend: product of 64×64 with bias and ReLU", || {
+        let along = View { buffer: &x.buffer, layout: &one, dtype: DType::F32 };
+        gpu.matmul(black_box(&layer), matrix.view(), matrix.view(), &[along], result.target())
+    });
     // A long program, as of several operations that were fused.
     let mut long = Program::new();
     let mut value = long.input(DType::F32);
@@ -169,6 +187,7 @@ fn arrays(bench: &Bench, gpu: Cuda) -> Result<()> {
     let array = |dims: [usize; 2]| Array::from_slice(&gpu, &vec![0.5_f32; dims[0] * dims[1]], dims);
     let (x, y, row) = (array([16, 16])?, array([16, 16])?, array([1, 16])?);
     bench.case("array: x + y of 256", || x.add(black_box(&y))?.force());
+    bench.case("array: exp of 256", || black_box(&x).unary(UnaryOp::Exp)?.force());
     bench.case("array: x + row of 16×16", || x.add(black_box(&row))?.force());
     bench.case("array: x·y + x of 256, fused", || {
         let sum = x.mul(black_box(&y))?.add(&x)?;
@@ -176,6 +195,11 @@ fn arrays(bench: &Bench, gpu: Cuda) -> Result<()> {
     });
     bench.case("array: sum of rows of 16×16", || black_box(&x).sum(&[1], false)?.force());
     bench.case("array: softmax of 16×16", || black_box(&x).softmax(1, false)?.force());
+    bench.case("array: product of 16×16", || black_box(&x).matmul(&y)?.force());
+    bench.case("array: product of 16×16 with bias and ReLU", || {
+        let result = black_box(&x).matmul(&y)?.add(&row)?.unary(UnaryOp::Relu)?;
+        result.force()
+    });
     bench.case("array: layer norm of 16×16 with weight and bias", || {
         // The operands that are only on the way are dropped before it runs, so that it is one launch.
         let norm = black_box(&x).normalize(&[1], true, 1e-5)?.mul(&row)?.add(&row)?;

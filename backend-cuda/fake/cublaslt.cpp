@@ -14,7 +14,8 @@ enum Status : int { OK = 0, NOT_INITIALISED = 1, INVALID = 7, EXECUTION_FAILED =
 // cublasComputeType_t and cudaDataType_t.
 enum { COMPUTE_32F = 68, COMPUTE_32F_PEDANTIC = 69, COMPUTE_64F = 70, COMPUTE_TF32 = 77 };
 enum { R_32F = 0, R_64F = 1, R_16F = 2, R_16BF = 14 };
-enum { EPILOGUE_DEFAULT = 1, EPILOGUE_BIAS = 4 };
+// Of cublasLtEpilogue_t; the bits for ReLU and a bias may both be there.
+enum { EPILOGUE_DEFAULT = 1, EPILOGUE_RELU = 2, EPILOGUE_BIAS = 4 };
 
 constexpr uint32_t MAGIC = 0x67726478;
 
@@ -142,8 +143,9 @@ bool fits(const Product &p, const Matrix *const (&m)[4]) {
     const uint64_t rows = p.transposed[0] ? a.columns : a.rows, inner = p.transposed[0] ? a.rows : a.columns;
     const uint64_t inner_b = p.transposed[1] ? b.columns : b.rows, columns = p.transposed[1] ? b.rows : b.columns;
     bool good = inner == inner_b && rows == d.rows && columns == d.columns;
-    // A bias for each row; not for f64.
-    good &= p.epilogue == EPILOGUE_DEFAULT || (p.epilogue == EPILOGUE_BIAS && d.type != R_64F);
+    // Nothing, ReLU, a bias for each row, or both; not for f64.
+    good &= p.epilogue == EPILOGUE_DEFAULT ||
+            (p.epilogue && !(p.epilogue & ~(EPILOGUE_RELU | EPILOGUE_BIAS)) && d.type != R_64F);
     for (const Matrix *matrix : m)
         good &= is_known(matrix->type) && matrix->order == 0 && matrix->leading >= int64_t(matrix->rows) &&
                 matrix->batches == d.batches && matrix->rows > 0 && matrix->columns > 0;
@@ -156,7 +158,7 @@ bool fits(const Product &p, const Matrix *const (&m)[4]) {
 }
 
 template <class Sum> void multiply(const Product &p, const Matrix *const (&m)[4], const char *const (&from)[3], char *to,
-                                   double alpha, double beta) {
+                                   double alpha, double beta, bool keeps_nan) {
     const Matrix &a = *m[0], &b = *m[1], &c = *m[2], &d = *m[3];
     const auto inner = int64_t(p.transposed[0] ? a.rows : a.columns);
     std::vector<Sum> left(size_t(inner) * d.rows), sums(d.rows);
@@ -179,7 +181,8 @@ template <class Sum> void multiply(const Product &p, const Matrix *const (&m)[4]
                 double value = alpha * double(sums[size_t(i)]);
                 // With β = 0 the old value does not count, not even if it is NaN.
                 if (beta != 0) value += beta * load(from[2], batch * c.stride + i + j * c.leading, c.type);
-                if (p.epilogue == EPILOGUE_BIAS) value += load(reinterpret_cast<const char *>(p.bias), i, d.type);
+                if (p.epilogue & EPILOGUE_BIAS) value += load(reinterpret_cast<const char *>(p.bias), i, d.type);
+                if (p.epilogue & EPILOGUE_RELU && (std::isnan(value) ? !keeps_nan : value < 0)) value = 0;
                 store(to, batch * d.stride + i + j * d.leading, d.type, value);
             }
         }
@@ -310,6 +313,7 @@ FAKE_EXPORT int cublasLtMatmul(Handle *handle, const Product *p, const void *alp
                                const Matrix *c_layout, void *d, const Matrix *d_layout, const Algorithm *algorithm,
                                void *workspace, size_t workspace_bytes, Stream *stream) {
     if (!handle || handle->magic != MAGIC) return NOT_INITIALISED;
+    if (idle) return OK;
     Lock lock(world);
     Device *device;
     if (enter(device)) return EXECUTION_FAILED;
@@ -329,9 +333,10 @@ FAKE_EXPORT int cublasLtMatmul(Handle *handle, const Product *p, const void *alp
         }
         if (!check_range(reinterpret_cast<Pointer>(operands[i]), bytes_of(*layouts[i]), device, "cublasLtMatmul")) return INVALID;
     }
-    if (p->epilogue == EPILOGUE_BIAS && !check_range(p->bias, d_layout->rows * size_of(d_layout->type), device, "cublasLtMatmul's bias"))
+    if (p->epilogue & EPILOGUE_BIAS && !check_range(p->bias, d_layout->rows * size_of(d_layout->type), device, "cublasLtMatmul's bias"))
         return INVALID;
-    if (p->epilogue == EPILOGUE_BIAS) count("lt_biases");
+    if (p->epilogue & EPILOGUE_BIAS) count("lt_biases");
+    if (p->epilogue & EPILOGUE_RELU) count("lt_relus");
     const size_t needed = algorithm ? algorithm->workspace : 0;
     if (needed > workspace_bytes ||
         (needed && !check_range(reinterpret_cast<Pointer>(workspace), workspace_bytes, device, "cublasLtMatmul's workspace")))
@@ -339,6 +344,7 @@ FAKE_EXPORT int cublasLtMatmul(Handle *handle, const Product *p, const void *alp
     count("lt_products");
     const Product product = *p;
     const double factor = number(alpha, p->scale), old = number(beta, p->scale);
+    const bool keeps_nan = setting("lt_relu_nan");
     const Matrix held[4] = {*a_layout, *b_layout, *c_layout, *d_layout};
     const int result = submit(stream, [=] {
         const Matrix *const m[4] = {&held[0], &held[1], &held[2], &held[3]};
@@ -346,9 +352,9 @@ FAKE_EXPORT int cublasLtMatmul(Handle *handle, const Product *p, const void *alp
         // Nobody else may count on the workspace.
         if (workspace) memset(workspace, 0xff, workspace_bytes);
         if (product.compute == COMPUTE_64F)
-            multiply<double>(product, m, from, static_cast<char *>(d), factor, old);
+            multiply<double>(product, m, from, static_cast<char *>(d), factor, old, keeps_nan);
         else
-            multiply<float>(product, m, from, static_cast<char *>(d), factor, old);
+            multiply<float>(product, m, from, static_cast<char *>(d), factor, old, keeps_nan);
     });
     return result ? EXECUTION_FAILED : OK;
 }

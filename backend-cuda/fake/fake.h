@@ -56,7 +56,7 @@ void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // One lock for everything: what is tested is what happens, not at the same time as what.
 extern std::recursive_mutex world;
-// Launches return at once and do nothing.
+// Launches and products return at once and do nothing.
 extern std::atomic<bool> idle;
 using Lock = std::lock_guard<std::recursive_mutex>;
 

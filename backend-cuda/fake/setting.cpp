@@ -48,6 +48,7 @@ const Setting DEFAULTS[] = {
     {"lost_code", LAUNCH_FAILED},
     {"nvrtc_fail", 0},
     {"lt_fail", 0},
+    {"lt_relu_nan", 1},
     {"idle", 0},
 };
 

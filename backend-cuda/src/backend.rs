@@ -1,6 +1,6 @@
 //! The [`Backend`] of CUDA devices.
 
-use crate::plans::{Key, Operand, Operation, Part, scalars};
+use crate::plans::{Exact, ExactSteps, Key, Operand, Operation, Part};
 use crate::{Buffer, Cuda, matmul};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -145,13 +145,26 @@ impl Backend for Cuda {
         inputs: &[Input<'_, Self>],
         outputs: &mut [ViewMut<'_, Self>],
     ) -> Result<()> {
+        // An input that is an output has no slot of its own; any buffer may stand in its place.
+        let first = &*outputs[0].buffer;
         let mut operands: SmallVec<[Operand<'_>; 6]> = SmallVec::new();
-        operands.extend(inputs.iter().map(|input| match input {
-            Input::View(view) => Operand::new(tensor(view)),
-            Input::Output(number) => Operand::Output(*number),
-        }));
-        operands.extend(outputs.iter().map(|out| Operand::new(result(out))));
-        let operation = Operation::Pointwise(Part::Lent(program), scalars(program));
+        let mut from: SmallVec<[&Buffer; 8]> = SmallVec::new();
+        let mut to: SmallVec<[&Buffer; 8]> = SmallVec::new();
+        for input in inputs {
+            operands.push(match input {
+                Input::View(view) => Operand::new(tensor(view)),
+                Input::Output(number) => Operand::Output(*number),
+            });
+            from.push(match input {
+                Input::View(view) => view.buffer,
+                Input::Output(_) => first,
+            });
+        }
+        for out in &*outputs {
+            operands.push(Operand::new(result(out)));
+            to.push(&*out.buffer);
+        }
+        let operation = Operation::Pointwise(Exact(Part::Lent(program)));
         let key = Key { operation, operands: Part::Lent(&operands) };
         let plan = |this: &Self| {
             let sources: SmallVec<[Source<'_>; 8]> = inputs
@@ -164,28 +177,12 @@ impl Backend for Cuda {
             let results: SmallVec<[Tensor<'_>; 4]> = outputs.iter().map(result).collect();
             codegen::pointwise(program, shape, &sources, &results, &this.0.target)
         };
-        // An input that is an output has no slot of its own; any buffer may stand in its place.
-        let first = &*outputs[0].buffer;
-        let from: SmallVec<[&Buffer; 8]> = inputs
-            .iter()
-            .map(|input| match input {
-                Input::View(view) => view.buffer,
-                Input::Output(_) => first,
-            })
-            .collect();
-        let to: SmallVec<[&Buffer; 4]> = outputs.iter().map(|out| &*out.buffer).collect();
         self.run("pointwise", &key, plan, &from, &to)
     }
 
     fn reduce(&self, spec: &ReduceSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
-        let prologue = spec.prologue;
-        let operation = Operation::Reduce(
-            spec.op,
-            Part::Lent(prologue),
-            scalars(prologue),
-            Part::Lent(spec.shape),
-            SmallVec::from_slice(spec.axes),
-        );
+        let prologue = Exact(Part::Lent(spec.prologue));
+        let operation = Operation::Reduce(spec.op, prologue, Part::Lent(spec.shape), Part::Lent(spec.axes));
         self.run_of(spec.op.name(), operation, inputs, &out, |this, tensors| {
             codegen::reduce(spec, tensors, result(&out), &this.0.target)
         })
@@ -206,17 +203,19 @@ impl Backend for Cuda {
         extras: &[View<'_, Self>],
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        let bias = matmul::bias(spec, extras, &out);
+        let epilogue = matmul::epilogue(spec, extras, &out);
         let product = MatmulSpec { epilogue: None, ..*spec };
         let whole = ViewMut { buffer: &mut *out.buffer, layout: out.layout, dtype: out.dtype };
-        let mut is_biased = false;
+        let mut is_complete = false;
         by_plain_product(self, &product, [a, b], &[], whole, |a, b, out| {
             self.0.note(&[a.buffer, b.buffer, &*out.buffer]);
-            if let Some(bias) = bias {
-                self.0.note(&[bias.buffer]);
-                is_biased = self.matmul_by_blas(&a, &b, Some(bias), &out)?;
+            if let Some(epilogue) = epilogue {
+                if let Some(bias) = epilogue.bias {
+                    self.0.note(&[bias.buffer]);
+                }
+                is_complete = self.matmul_by_blas(&a, &b, Some(epilogue), &out)?;
             }
-            if is_biased || self.matmul_by_blas(&a, &b, None, &out)? {
+            if is_complete || self.matmul_by_blas(&a, &b, None, &out)? {
                 return Ok(());
             }
             let operands = operands([tensor(&a), tensor(&b), result(&out)]);
@@ -224,7 +223,7 @@ impl Backend for Cuda {
             let plan = |this: &Self| codegen::matmul(tensor(&a), tensor(&b), result(&out), &this.0.target);
             self.run("matmul", &key, plan, &[a.buffer, b.buffer], &[&*out.buffer])
         })?;
-        if is_biased { Ok(()) } else { run_epilogue(self, spec, extras, out) }
+        if is_complete { Ok(()) } else { run_epilogue(self, spec, extras, out) }
     }
 
     fn gather(&self, axis: usize, input: View<'_, Self>, index: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
@@ -271,12 +270,8 @@ impl Backend for Cuda {
     }
 
     fn rows(&self, spec: &RowSpec<'_>, inputs: &[View<'_, Self>], out: ViewMut<'_, Self>) -> Result<()> {
-        let operation = Operation::Rows(
-            Part::Lent(spec.steps),
-            spec.steps.iter().flat_map(|step| scalars(&step.program)).collect(),
-            Part::Lent(spec.shape),
-            SmallVec::from_slice(spec.axes),
-        );
+        let steps = ExactSteps(Part::Lent(spec.steps));
+        let operation = Operation::Rows(steps, Part::Lent(spec.shape), Part::Lent(spec.axes));
         self.run_of("rows", operation, inputs, &out, |this, tensors| {
             codegen::rows(spec, tensors, result(&out), &this.0.target)
         })
@@ -293,13 +288,17 @@ impl Cuda {
         out: &ViewMut<'_, Self>,
         plan: impl FnOnce(&Self, &[Tensor<'_>]) -> codegen::Plan,
     ) -> Result<()> {
-        let operands: SmallVec<[Operand<'_>; 6]> =
-            inputs.iter().map(|view| Operand::new(tensor(view))).chain([Operand::new(result(out))]).collect();
+        let mut operands: SmallVec<[Operand<'_>; 6]> = SmallVec::new();
+        let mut from: SmallVec<[&Buffer; 8]> = SmallVec::new();
+        for view in inputs {
+            operands.push(Operand::new(tensor(view)));
+            from.push(view.buffer);
+        }
+        operands.push(Operand::new(result(out)));
         let plan = |this: &Self| {
             let tensors: SmallVec<[Tensor<'_>; 8]> = inputs.iter().map(tensor).collect();
             plan(this, &tensors)
         };
-        let from: SmallVec<[&Buffer; 8]> = inputs.iter().map(|view| view.buffer).collect();
         let key = Key { operation, operands: Part::Lent(&operands) };
         self.run(op, &key, plan, &from, &[&*out.buffer])
     }

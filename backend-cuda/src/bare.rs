@@ -1,7 +1,7 @@
 //! The libraries' calls alone, for benchmarks: what an operation takes beyond them is time of our own.
 
 use crate::Cuda;
-use crate::blas::{Failure, Matrix, Product};
+use crate::blas::{After, Failure, Matrix, Product};
 use crate::device::device_error;
 use smallvec::SmallVec;
 use tensor_core::codegen::{self, Slot, Source, Tensor};
@@ -43,6 +43,7 @@ impl Cuda {
                 .map_err(|code| device.error("launching a kernel", code))
         })
     }
+
     /// What submits the product of two square matrices of random numbers by cuBLASLt's call alone, with the plan that such a
     /// product of tensors has. `None` where cuBLASLt is not.
     ///
@@ -79,14 +80,13 @@ impl Cuda {
         let buffers = [fresh()?, fresh()?, fresh()?];
         let matrix = Matrix { row_major: true, leading: side, batch_step: 0, align: 16 };
         let (rows, columns, inner) = (side, side, side);
-        let product =
-            Product { dtype, tf32, rows, columns, inner, batches: 1, bias: false, a: matrix, b: matrix, out: matrix };
+        let (a, b, out, after) = (matrix, matrix, matrix, After::default());
+        let product = Product { dtype, tf32, rows, columns, inner, batches: 1, a, b, out, after };
         Ok(Some(move || {
             let [a, b, out] = [0, 1, 2].map(|number: usize| buffers[number].address());
-            let workspace = if device.description.compute_capability.0 >= 9 { 32 << 20 } else { 8 << 20 };
             // SAFETY: three buffers of this device, each as large as the matrices are; they live as long as this closure, and
             // their memory is used again only by work that is submitted, and so runs, after this.
-            let submitted = unsafe { device.blas.run(&product, [a, b, out, 0], &device.gpu, &device.pool, workspace) };
+            let submitted = unsafe { device.blas.run(&product, [a, b, out, 0], device) };
             submitted.map_err(|failure| match failure {
                 Failure::Unsupported => device_error(&device.label, "matmul", "cuBLASLt does not do this product"),
                 Failure::Failed(reason) => device_error(&device.label, "matmul", reason),

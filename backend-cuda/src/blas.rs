@@ -3,20 +3,20 @@
 //! Asking the library which of its kernels suits a product takes longer than most products. So what it answered is kept for
 //! each kind of product, with the descriptions it takes.
 
-use crate::driver::Gpu;
+use crate::device::Device;
 use crate::library;
 use crate::plans::QuickMap;
-use crate::pool::Pool;
 use cudarc::cublaslt::sys::{
     self, cublasComputeType_t as Compute, cublasLtEpilogue_t as Epilogue, cublasLtHandle_t, cublasLtMatmulAlgo_t,
     cublasLtMatmulDesc_t, cublasLtMatmulDescAttributes_t as DescAttribute, cublasLtMatmulPreference_t,
     cublasLtMatmulPreferenceAttributes_t as Preference, cublasLtMatrixLayout_t,
     cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cublasStatus_t, cudaDataType,
 };
+use cudarc::driver::sys::CUstream;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tensor_core::DType;
+use tensor_core::{DType, bf16, f16};
 
 /// Why a product was not done.
 #[derive(Clone, Debug)]
@@ -67,8 +67,27 @@ pub(crate) struct Product {
     pub(crate) b: Matrix,
     /// Row-major.
     pub(crate) out: Matrix,
+    pub(crate) after: After,
+}
+
+/// What becomes of a product's elements before they are rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct After {
     /// Whether a number for each column is added.
     pub(crate) bias: bool,
+    /// Whether what is below 0 then becomes 0.
+    pub(crate) relu: bool,
+}
+
+impl After {
+    fn epilogue(self) -> Epilogue {
+        match (self.bias, self.relu) {
+            (false, false) => Epilogue::CUBLASLT_EPILOGUE_DEFAULT,
+            (true, false) => Epilogue::CUBLASLT_EPILOGUE_BIAS,
+            (false, true) => Epilogue::CUBLASLT_EPILOGUE_RELU,
+            (true, true) => Epilogue::CUBLASLT_EPILOGUE_RELU_BIAS,
+        }
+    }
 }
 
 /// Defines an owner of a description that destroys it.
@@ -109,9 +128,8 @@ impl Description {
         self.set(attribute, i32::from(is))
     }
 
-    /// A bias at this address is added.
+    /// The bias lies at this address.
     fn biased(&self, address: u64) -> Result<(), Failure> {
-        self.set(DescAttribute::CUBLASLT_MATMUL_DESC_EPILOGUE, Epilogue::CUBLASLT_EPILOGUE_BIAS)?;
         self.set(DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, address)
     }
 
@@ -171,14 +189,16 @@ impl Preferences {
 #[derive(Debug)]
 struct Plan {
     description: Description,
-    /// Held while a bias' address is in the description; the library reads it before its call returns.
-    biasing: Mutex<()>,
+    /// The bias' address in the description. Held until the library has read it, which is before its call returns.
+    biasing: Mutex<u64>,
     left: Layout,
     right: Layout,
     out: Layout,
     algorithm: cublasLtMatmulAlgo_t,
     /// How many bytes it needs besides.
     workspace: usize,
+    /// Whether its `ReLU` leaves NaN as it is, once the device was asked.
+    keeps_nan: OnceLock<bool>,
 }
 
 #[derive(Debug)]
@@ -218,74 +238,55 @@ fn types(dtype: DType, tf32: bool) -> Option<(Compute, cudaDataType, cudaDataTyp
 }
 
 impl Blas {
-    fn handle(&self, gpu: &Gpu, pool: &Pool, bytes: usize) -> Result<&Handle, Failure> {
+    fn handle(&self, device: &Device) -> Result<&Handle, Failure> {
         let start = || {
             if !library::has_blas() {
                 return Err(Failure::Unsupported);
             }
-            gpu.stream().map_err(Failure::driver)?;
+            device.gpu.stream().map_err(Failure::driver)?;
             let mut raw = null_mut();
             // SAFETY: the library is loaded and the device's context current; the handle goes to a live variable.
-            check(unsafe { sys::cublasLtCreate(&raw mut raw) })?;
+            let mut create = || check(unsafe { sys::cublasLtCreate(&raw mut raw) });
+            if create().is_err() {
+                // It needs memory of its own, and what is kept for reuse may be all there is.
+                let _ = device.pool.trim(&device.gpu);
+                create()?;
+            }
+            let bytes = if device.description.compute_capability.0 >= 9 { 32 << 20 } else { 8 << 20 };
             // Without it the library has fewer kernels to choose from, and still some.
-            let workspace = pool.acquire(bytes, gpu).map_or((0, 0), |piece| (piece.address, bytes));
+            let workspace = device.pool.acquire(bytes, &device.gpu).map_or((0, 0), |piece| (piece.address, bytes));
             Ok(Handle { raw, workspace })
         };
         // A library that does not start is as good as none: the backend's own kernels do the same.
         self.handle.get_or_init(|| start().map_err(|_any| Failure::Unsupported)).as_ref().map_err(Clone::clone)
     }
 
-    /// Submits a product of matrices at these addresses.
+    /// Submits a product of matrices at these addresses. Where it has a `ReLU`, the first of its kind waits for the device.
     ///
     /// # Safety
     /// All three must lie in memory of the device, as large as the product says, and `out` must overlap neither of the others.
     /// If the product has a bias, it lies at the fourth address.
-    pub(crate) unsafe fn run(
-        &self,
-        product: &Product,
-        addresses: [u64; 4],
-        gpu: &Gpu,
-        pool: &Pool,
-        workspace: usize,
-    ) -> Result<(), Failure> {
-        let Some((_, scale, _)) = types(product.dtype, product.tf32) else { return Err(Failure::Unsupported) };
-        let handle = self.handle(gpu, pool, workspace)?;
-        let stream = gpu.stream().map_err(Failure::driver)?;
+    pub(crate) unsafe fn run(&self, product: &Product, addresses: [u64; 4], device: &Device) -> Result<(), Failure> {
+        let handle = self.handle(device)?;
+        let stream = device.gpu.stream().map_err(Failure::driver)?;
         let plan = self.plan(product, addresses[3], handle)?;
-        let [a, b, out, _] = addresses.map(|address| address as *mut c_void);
-        let biasing = product.bias.then(|| plan.biasing.lock().unwrap_or_else(PoisonError::into_inner));
-        if biasing.is_some() {
-            plan.description.biased(addresses[3])?;
+        if product.after.relu {
+            let keeps_nan = match plan.keeps_nan.get() {
+                Some(&known) => known,
+                // Nothing can be asked while a graph is recorded.
+                None if device.gpu.recording().is_some() => return Err(Failure::Unsupported),
+                None => {
+                    // SAFETY: the caller's promise.
+                    let keeps_nan = unsafe { plan.ask(product, addresses, handle, device) }?;
+                    *plan.keeps_nan.get_or_init(|| keeps_nan)
+                }
+            };
+            if !keeps_nan {
+                return Err(Failure::Unsupported);
+            }
         }
-        let (single, double) = ([1f32, 0.0], [1f64, 0.0]);
-        let (alpha, beta): (*const c_void, *const c_void) = if scale == cudaDataType::CUDA_R_64F {
-            ((&raw const double[0]).cast(), (&raw const double[1]).cast())
-        } else {
-            ((&raw const single[0]).cast(), (&raw const single[1]).cast())
-        };
-        // SAFETY: descriptions and algorithm were made for each other, and for matrices of these sizes, which the caller
-        // promises to be there. The scales are read during the call. The workspace belongs to this handle, and products of the
-        // device, which run in one stream, use it one after the other. cuBLASLt's type for streams is the driver's.
-        check(unsafe {
-            sys::cublasLtMatmul(
-                handle.raw,
-                plan.description.0,
-                alpha,
-                b,
-                plan.left.0,
-                a,
-                plan.right.0,
-                beta,
-                out,
-                plan.out.0,
-                out,
-                plan.out.0,
-                &raw const plan.algorithm,
-                handle.workspace.0 as *mut c_void,
-                plan.workspace.min(handle.workspace.1),
-                stream.cast(),
-            )
-        })
+        // SAFETY: the caller's promise.
+        unsafe { plan.submit(product, addresses, 1.0, handle, stream) }
     }
 
     fn plan(&self, product: &Product, bias: u64, handle: &Handle) -> Result<Arc<Plan>, Failure> {
@@ -321,7 +322,8 @@ impl Plan {
         let description = Description::new(compute, scale)?;
         description.transposed(DescAttribute::CUBLASLT_MATMUL_DESC_TRANSA, !b.row_major)?;
         description.transposed(DescAttribute::CUBLASLT_MATMUL_DESC_TRANSB, !a.row_major)?;
-        if product.bias {
+        description.set(DescAttribute::CUBLASLT_MATMUL_DESC_EPILOGUE, product.after.epilogue())?;
+        if product.after.bias {
             description.biased(bias)?;
         }
         let sizes = |matrix: &Matrix, rows, columns| if matrix.row_major { (columns, rows) } else { (rows, columns) };
@@ -368,6 +370,99 @@ impl Plan {
         }
         check(found.state)?;
         let (algorithm, workspace) = (found.algo, found.workspaceSize);
-        Ok(Self { description, biasing: Mutex::new(()), left, right, out: result, algorithm, workspace })
+        let (biasing, keeps_nan) = (Mutex::new(bias), OnceLock::new());
+        Ok(Self { description, biasing, left, right, out: result, algorithm, workspace, keeps_nan })
+    }
+
+    /// Submits the product times `scale`.
+    ///
+    /// # Safety
+    /// As for [`Blas::run`], and this must be the product's plan, on the device of the handle, to which the stream belongs.
+    unsafe fn submit(
+        &self,
+        product: &Product,
+        [a, b, out, bias]: [u64; 4],
+        scale: f32,
+        handle: &Handle,
+        stream: CUstream,
+    ) -> Result<(), Failure> {
+        let held = if product.after.bias {
+            let mut held = self.biasing.lock().unwrap_or_else(PoisonError::into_inner);
+            if *held != bias {
+                self.description.biased(bias)?;
+                *held = bias;
+            }
+            Some(held)
+        } else {
+            None
+        };
+        let (single, double) = ([scale, 0.0], [f64::from(scale), 0.0]);
+        let (alpha, beta): (*const c_void, *const c_void) = if product.dtype == DType::F64 {
+            ((&raw const double[0]).cast(), (&raw const double[1]).cast())
+        } else {
+            ((&raw const single[0]).cast(), (&raw const single[1]).cast())
+        };
+        let [a, b, out] = [a, b, out].map(|address| address as *mut c_void);
+        // SAFETY: descriptions and algorithm were made for each other, and for matrices of these sizes, which the caller
+        // promises to be there. The scales are read during the call. The workspace belongs to this handle, and products of the
+        // device, which run in one stream, use it one after the other. cuBLASLt's type for streams is the driver's.
+        let submitted = check(unsafe {
+            sys::cublasLtMatmul(
+                handle.raw,
+                self.description.0,
+                alpha,
+                b,
+                self.left.0,
+                a,
+                self.right.0,
+                beta,
+                out,
+                self.out.0,
+                out,
+                self.out.0,
+                &raw const self.algorithm,
+                handle.workspace.0 as *mut c_void,
+                self.workspace.min(handle.workspace.1),
+                stream.cast(),
+            )
+        });
+        drop(held);
+        submitted
+    }
+
+    /// Asks the device whether this plan's `ReLU` leaves NaN as it is, which NVIDIA does not say: all elements of the product
+    /// times NaN have to be. Overwrites the output.
+    ///
+    /// # Safety
+    /// As for [`Blas::run`], and this must be the product's plan, on the device of the handle.
+    unsafe fn ask(
+        &self,
+        product: &Product,
+        addresses: [u64; 4],
+        handle: &Handle,
+        device: &Device,
+    ) -> Result<bool, Failure> {
+        let stream = device.gpu.stream().map_err(Failure::driver)?;
+        // SAFETY: the caller's promise.
+        unsafe { self.submit(product, addresses, f32::NAN, handle, stream) }?;
+        let &Product { rows, columns, batches, out, .. } = product;
+        let last = (batches - 1) * out.batch_step + (rows - 1) * out.leading + columns - 1;
+        let size = product.dtype.size();
+        for element in [0, last] {
+            let mut bytes = [0; 8];
+            let from = addresses[2] + (element * size) as u64;
+            // SAFETY: the element lies within the output, which the caller promises to be there.
+            unsafe { device.staging.read(&device.gpu, from, &mut bytes[..size]) }.map_err(Failure::driver)?;
+            let is_nan = match product.dtype {
+                DType::F16 => f16::from_ne_bytes([bytes[0], bytes[1]]).is_nan(),
+                DType::BF16 => bf16::from_ne_bytes([bytes[0], bytes[1]]).is_nan(),
+                DType::F32 => f32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).is_nan(),
+                _ => f64::from_ne_bytes(bytes).is_nan(),
+            };
+            if !is_nan {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

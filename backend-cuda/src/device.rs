@@ -181,9 +181,30 @@ impl Device {
         })
     }
 
+    /// Does what the driver may lack memory for, and once more after giving back all that is kept for reuse: the driver needs
+    /// memory of its own for kernels and graphs, and what is kept may be all there is.
+    pub(crate) fn with_memory<T>(&self, run: impl Fn() -> driver::Result<T>) -> driver::Result<T> {
+        match run() {
+            Err(code) if code.is_out_of_memory() => {
+                // What goes wrong meanwhile goes wrong in the second try, too.
+                let _ = self.pool.trim(&self.gpu);
+                run()
+            }
+            other => other,
+        }
+    }
+
     /// An error code as an error of this device.
     pub(crate) fn error(&self, op: &'static str, code: Code) -> Error {
         device_error(&self.label, op, code.to_string())
+    }
+
+    /// The same of an operation that makes so many bytes, for which there may be no memory.
+    pub(crate) fn error_of_bytes(&self, op: &'static str, code: Code, bytes: usize) -> Error {
+        if code.is_out_of_memory() {
+            return Error::new(ErrorKind::OutOfMemory { device: self.label.clone(), bytes });
+        }
+        self.error(op, code)
     }
 }
 

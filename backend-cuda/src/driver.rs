@@ -534,7 +534,9 @@ impl Gpu {
         self.bind()?;
         let mut arguments: SmallVec<[*mut c_void; 20]> = SmallVec::new();
         arguments.push(params.as_ptr().cast_mut().cast());
-        arguments.extend(addresses.iter().map(|address| (&raw const *address).cast_mut().cast()));
+        for address in addresses {
+            arguments.push((&raw const *address).cast_mut().cast());
+        }
         // SAFETY: the function's parameters are the caller's promise; the driver reads as many bytes of each argument as the
         // function declares, during the call, and writes none. The stream belongs to the current context.
         check(unsafe {

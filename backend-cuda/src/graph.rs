@@ -37,9 +37,12 @@ impl Graph {
             return Err(device_error(&device.label, "launching a graph", reason));
         }
         let executable = self.executable.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: all memory that was in use while the work was recorded was reserved for this number, and stays so until this is
-        // dropped; the lock keeps other launches away.
-        unsafe { device.gpu.launch_graph(&executable) }.map_err(|code| device.error("launching a graph", code))
+        let launched = device.with_memory(|| {
+            // SAFETY: all memory that was in use while the work was recorded was reserved for this number, and stays so until this
+            // is dropped; the lock keeps other launches away.
+            unsafe { device.gpu.launch_graph(&executable) }
+        });
+        launched.map_err(|code| device.error("launching a graph", code))
     }
 
     /// The device that it runs on.

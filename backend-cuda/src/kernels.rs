@@ -74,14 +74,19 @@ impl Device {
             &nvrtc::identity(),
             format!("{compiler:?}").as_bytes(),
         ]);
-        if let Some(function) = cache.get(key).and_then(|image| self.gpu.load(&image, &entry).ok()) {
+        let load = |image: &[u8]| self.with_memory(|| self.gpu.load(image, &entry));
+        if let Some(function) = cache.get(key).and_then(|image| load(&image).ok()) {
             return Ok(Ok(function));
         }
         let (image, _log) = nvrtc::compile(source, arch, &[])
             .map_err(|log| device_error(&self.label, OP, format!("{log}\nThe source was:\n{source}")))?;
-        let loaded = self.gpu.load(&image, &entry);
-        if loaded.is_ok() {
-            cache.put(key, &image);
+        let loaded = load(&image);
+        match loaded {
+            Ok(_) => cache.put(key, &image),
+            Err(code) if code.is_out_of_memory() => {
+                return Err(self.error_of_bytes("loading a kernel", code, image.len()));
+            }
+            Err(_) => {}
         }
         Ok(loaded)
     }

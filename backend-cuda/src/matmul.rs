@@ -1,10 +1,10 @@
 //! Which products cuBLASLt does, and how they are put to it.
 
-use crate::blas::{Failure, Matrix, Product};
+use crate::blas::{After, Failure, Matrix, Product};
 use crate::device::device_error;
 use crate::{Buffer, Cuda};
 use smallvec::SmallVec;
-use tensor_core::op::BinaryOp;
+use tensor_core::op::{BinaryOp, UnaryOp};
 use tensor_core::program::{Op, Reg};
 use tensor_core::{DType, Layout, MatmulSpec, Result, View, ViewMut};
 
@@ -22,13 +22,22 @@ struct Calls {
     axes: Axes,
 }
 
+/// What becomes of a product's elements that cuBLASLt may do as well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epilogue<'a, 'v> {
+    /// A number for each column, which is added.
+    pub(crate) bias: Option<&'a View<'v, Cuda>>,
+    /// Whether a `ReLU` follows.
+    relu: bool,
+}
+
 impl Cuda {
-    /// Multiplies by cuBLASLt and adds a bias for each column if there is one, or says that it cannot be.
+    /// Multiplies by cuBLASLt, with what follows if that is given, or says that it cannot be.
     pub(crate) fn matmul_by_blas(
         &self,
         a: &View<'_, Self>,
         b: &View<'_, Self>,
-        bias: Option<&View<'_, Self>>,
+        epilogue: Option<Epilogue<'_, '_>>,
         out: &ViewMut<'_, Self>,
     ) -> Result<bool> {
         let device = self.0;
@@ -37,7 +46,8 @@ impl Cuda {
         };
         let size = out.dtype.size() as u64;
         let start = |buffer: &Buffer, layout: &Layout| buffer.address() + layout.offset() as u64 * size;
-        calls.product.bias = bias.is_some();
+        let bias = epilogue.and_then(|epilogue| epilogue.bias);
+        calls.product.after = After { bias: bias.is_some(), relu: epilogue.is_some_and(|epilogue| epilogue.relu) };
         let bias = bias.map_or(0, |bias| start(bias.buffer, bias.layout));
         // Kernels may read it 16 bytes at once.
         if !bias.is_multiple_of(16) {
@@ -60,12 +70,11 @@ impl Cuda {
             product.a.align = align(addresses[0]);
             product.b.align = align(addresses[1]);
             product.out.align = align(addresses[2]);
-            let workspace = if device.description.compute_capability.0 >= 9 { 32 << 20 } else { 8 << 20 };
             let [to_a, to_b, to_out] = addresses;
             let addresses = [to_a, to_b, to_out, bias];
             // SAFETY: the core promises that views lie within their buffers and that nobody shares the output's; `Calls` walks
             // the elements of the layouts and no others. A bias has an element for each column.
-            match unsafe { device.blas.run(product, addresses, &device.gpu, &device.pool, workspace) } {
+            match unsafe { device.blas.run(product, addresses, device) } {
                 Ok(()) => {}
                 // What was done before is done again, with the same result.
                 Err(Failure::Unsupported) => return Ok(false),
@@ -76,23 +85,36 @@ impl Cuda {
     }
 }
 
-/// The extra, if the epilogue does nothing but add it, and it is a number for each column that lies densely: cuBLASLt adds that
-/// before it rounds. (Its `ReLU` is not said to keep NaN, and its GELU is the approximation by tanh, so these are ours.)
-pub(crate) fn bias<'a, 'v>(
+/// The epilogue, if it does nothing but add a number for each column that lies densely, apply `ReLU`, or both in this order:
+/// cuBLASLt does that before it rounds, which these do not tell from doing it afterwards. Whether its `ReLU` keeps NaN is asked
+/// of the device ([`crate::blas`]). Both kinds of GELU are ours: NVIDIA does not say how exact its own is, the approximation by
+/// tanh, and of the usual formula's `x/2·(1 + tanh …)` f32 has no digits left at −5, where ours promises 16 units in the last
+/// place.
+pub(crate) fn epilogue<'a, 'v>(
     spec: &MatmulSpec<'_>,
     extras: &'a [View<'v, Cuda>],
     out: &ViewMut<'_, Cuda>,
-) -> Option<&'a View<'v, Cuda>> {
-    let (Some(program), [extra]) = (spec.epilogue, extras) else { return None };
+) -> Option<Epilogue<'a, 'v>> {
+    let program = spec.epilogue?;
     let op = |reg: Reg| program.insts()[reg.index()].op;
-    let mut result = program.outputs()[0];
     // A f16 or bf16 is rounded by casts, which cuBLASLt does as well.
-    while let Op::Cast(from) = op(result)
-        && out.dtype.compute() != out.dtype
-    {
-        result = from;
+    let rounded = |mut reg: Reg| {
+        while let Op::Cast(from) = op(reg)
+            && out.dtype.compute() != out.dtype
+        {
+            reg = from;
+        }
+        reg
+    };
+    let last = rounded(program.outputs()[0]);
+    let (relu, sum) = match op(last) {
+        Op::Unary(UnaryOp::Relu, of) => (true, rounded(of)),
+        _ => (false, last),
+    };
+    if relu && op(sum) == Op::Input(0) && extras.is_empty() {
+        return Some(Epilogue { bias: None, relu });
     }
-    let Op::Binary(BinaryOp::Add, left, right) = op(result) else { return None };
+    let (Op::Binary(BinaryOp::Add, left, right), [extra]) = (op(sum), extras) else { return None };
     let adds = matches!((op(left), op(right)), (Op::Input(0), Op::Input(1)) | (Op::Input(1), Op::Input(0)));
     let mut step = 1;
     let dense = (0..extra.layout.rank()).rev().all(|axis| {
@@ -101,7 +123,7 @@ pub(crate) fn bias<'a, 'v>(
         step *= size as isize;
         size == 1 || stride == wanted
     });
-    (adds && dense && extra.dtype == out.dtype).then_some(extra)
+    (adds && dense && extra.dtype == out.dtype).then_some(Epilogue { bias: Some(extra), relu })
 }
 
 /// How a matrix lies in memory, if rows or columns do so densely.
@@ -165,7 +187,7 @@ impl Calls {
             a: left,
             b: right,
             out: result,
-            bias: false,
+            after: After::default(),
         };
         (calls <= MOST_CALLS).then_some(Self { product, axes })
     }

@@ -1,7 +1,8 @@
 //! Plans that are made once, and running them.
 //!
 //! Planning an operation costs about as much as the device takes for a small one. So a plan is kept, with its kernels
-//! compiled, under everything it depends on: the operation, layouts and dtypes, and scalars.
+//! compiled, under everything it depends on: the operation, layouts and dtypes, and scalars. What is asked with is borrowed, and
+//! hashed by few words: finding a plan is most of what a launch takes.
 
 use crate::device::{Device, device_error};
 use crate::driver::Function;
@@ -12,10 +13,9 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 use tensor_core::codegen::{Params, Plan, Slot, Tensor};
+use tensor_core::program::Op;
 use tensor_core::rows::RowStep;
-use tensor_core::{
-    Backend, DType, Error, ErrorKind, Layout, Program, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape,
-};
+use tensor_core::{Backend, DType, Layout, Program, ReduceOp, Result, Scalar, ScanOp, ScatterOp, Shape};
 
 /// A part of a key: borrowed to ask with, and owned where it is kept.
 #[derive(Debug)]
@@ -55,27 +55,106 @@ impl<T: Hash + ?Sized> Hash for Part<'_, T> {
     }
 }
 
+/// A program with the values of its scalars, to which its own equality is blind. Bit by bit, so that NaN equals itself.
+#[derive(Debug)]
+pub(crate) struct Exact<'a>(pub(crate) Part<'a, Program>);
+
+/// Steps of a computation over rows, with the values of their scalars.
+#[derive(Debug)]
+pub(crate) struct ExactSteps<'a>(pub(crate) Part<'a, [RowStep]>);
+
+impl PartialEq for Exact<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        has_same_scalars(&self.0, &other.0) && *self.0 == *other.0
+    }
+}
+
+impl Eq for Exact<'_> {}
+
+impl Hash for Exact<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        sketch(&self.0, state);
+    }
+}
+
+impl PartialEq for ExactSteps<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let (own, others) = (&*self.0, &*other.0);
+        own.len() == others.len()
+            && own.iter().zip(others).all(|(a, b)| has_same_scalars(&a.program, &b.program) && a == b)
+    }
+}
+
+impl Eq for ExactSteps<'_> {}
+
+impl Hash for ExactSteps<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for step in &*self.0 {
+            sketch(&step.program, state);
+            state.write_u64(step.reads.iter().fold(1, |word, &read| word << 8 | u64::from(read)));
+        }
+    }
+}
+
+/// The kind and the bits of a scalar.
+fn bits(scalar: &Scalar) -> (u8, u64) {
+    match *scalar {
+        Scalar::Bool(value) => (0, u64::from(value)),
+        Scalar::Int(value) => (1, value as u64),
+        Scalar::Float(value) => (2, value.to_bits()),
+    }
+}
+
+fn has_same_scalars(a: &Program, b: &Program) -> bool {
+    let (a, b) = (a.scalars(), b.scalars());
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| bits(a) == bits(b))
+}
+
+/// Hashes a program by a word for each instruction: a field at a time takes longer than all the rest of a launch.
+fn sketch<H: Hasher>(program: &Program, state: &mut H) {
+    for inst in program.insts() {
+        let bytes = match inst.op {
+            Op::Input(number) => [0, 0, number, 0, 0],
+            Op::Scalar(number) => [1, 0, number, 0, 0],
+            Op::Iota(axis) => [2, 0, axis, 0, 0],
+            Op::Random { key, word } => [3, 0, key, word, 0],
+            Op::Unary(op, a) => [4, op as u8, a.0, 0, 0],
+            Op::Binary(op, a, b) => [5, op as u8, a.0, b.0, 0],
+            Op::Compare(op, a, b) => [6, op as u8, a.0, b.0, 0],
+            Op::Ternary(op, a, b, c) => [7, op as u8, a.0, b.0, c.0],
+            Op::Cast(a) => [8, 0, a.0, 0, 0],
+        };
+        let [kind, op, a, b, c] = bytes;
+        state.write_u64(u64::from_le_bytes([kind, op, a, b, c, inst.dtype as u8, 0, 0]));
+    }
+    for scalar in program.scalars() {
+        state.write_u64(bits(scalar).1);
+    }
+    for output in program.outputs() {
+        state.write_u8(output.0);
+    }
+}
+
 /// What is to be run, besides the operands.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Operation<'a> {
-    Pointwise(Part<'a, Program>, Scalars),
-    Reduce(ReduceOp, Part<'a, Program>, Scalars, Part<'a, Shape>, SmallVec<[usize; 6]>),
+    Pointwise(Exact<'a>),
+    Reduce(ReduceOp, Exact<'a>, Part<'a, Shape>, Part<'a, [usize]>),
     Scan(ScanOp, usize),
     Matmul,
     Gather(usize),
     Scatter(ScatterOp, usize),
     Sort(usize, bool),
     Softmax(usize, bool),
-    /// With the scalars of all steps, one after the other.
-    Rows(Part<'a, [RowStep]>, Scalars, Part<'a, Shape>, SmallVec<[usize; 6]>),
+    Rows(ExactSteps<'a>, Part<'a, Shape>, Part<'a, [usize]>),
 }
 
 impl Operation<'_> {
     fn kept(&self) -> Operation<'static> {
         match *self {
-            Self::Pointwise(ref program, ref scalars) => Operation::Pointwise(program.kept(), scalars.clone()),
-            Self::Reduce(op, ref program, ref scalars, ref shape, ref axes) => {
-                Operation::Reduce(op, program.kept(), scalars.clone(), shape.kept(), axes.clone())
+            Self::Pointwise(ref program) => Operation::Pointwise(Exact(program.0.kept())),
+            Self::Reduce(op, ref program, ref shape, ref axes) => {
+                Operation::Reduce(op, Exact(program.0.kept()), shape.kept(), Part::Kept((**axes).into()))
             }
             Self::Scan(op, axis) => Operation::Scan(op, axis),
             Self::Matmul => Operation::Matmul,
@@ -83,23 +162,12 @@ impl Operation<'_> {
             Self::Scatter(op, axis) => Operation::Scatter(op, axis),
             Self::Sort(axis, descending) => Operation::Sort(axis, descending),
             Self::Softmax(axis, log) => Operation::Softmax(axis, log),
-            Self::Rows(ref steps, ref scalars, ref shape, ref axes) => {
-                Operation::Rows(Part::Kept(steps.to_vec().into()), scalars.clone(), shape.kept(), axes.clone())
+            Self::Rows(ref steps, ref shape, ref axes) => {
+                let steps = ExactSteps(Part::Kept(steps.0.to_vec().into()));
+                Operation::Rows(steps, shape.kept(), Part::Kept((**axes).into()))
             }
         }
     }
-}
-
-/// The bits of scalars: a program's equality is blind to them, and NaN equals itself.
-pub(crate) type Scalars = SmallVec<[(u8, u64); 4]>;
-
-pub(crate) fn scalars(program: &Program) -> Scalars {
-    let bits = |scalar: &Scalar| match *scalar {
-        Scalar::Bool(value) => (0, u64::from(value)),
-        Scalar::Int(value) => (1, value as u64),
-        Scalar::Float(value) => (2, value.to_bits()),
-    };
-    program.scalars().iter().map(bits).collect()
 }
 
 /// An operand: a tensor, or the output of a number as an input.
@@ -160,9 +228,13 @@ impl Hasher for QuickHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
+        let (words, rest) = bytes.as_chunks();
+        for &word in words {
+            self.write_u64(u64::from_le_bytes(word));
+        }
+        if !rest.is_empty() {
             let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
+            word[..rest.len()].copy_from_slice(rest);
             self.write_u64(u64::from_le_bytes(word));
         }
     }
@@ -259,31 +331,29 @@ impl Cuda {
         };
         device.note(inputs);
         device.note(outputs);
-        let temps = ready.temps.iter().map(|&bytes| self.alloc(bytes)).collect::<Result<SmallVec<[Buffer; 4]>>>()?;
+        let mut temps: SmallVec<[Buffer; 4]> = SmallVec::new();
+        for &bytes in &ready.temps {
+            temps.push(self.alloc(bytes)?);
+        }
         for launch in &ready.launches {
-            let addresses: SmallVec<[u64; 17]> = launch
-                .slots
-                .iter()
-                .map(|&slot| match slot {
+            // Collecting so few takes longer than pushing them.
+            let mut addresses: SmallVec<[u64; 17]> = SmallVec::new();
+            for &slot in &launch.slots {
+                addresses.push(match slot {
                     Slot::Input(number) => inputs[number].address(),
                     Slot::Output(number) => outputs[number].address(),
                     Slot::Temp(number) => temps[number].address(),
-                })
-                .collect();
-            // SAFETY: parameters and slots come from the plan that the kernel's source comes from, in the order of its
-            // declaration. The plan stays within buffers that are as large as their layouts say, which the core promises of
-            // every view, and temporary memory has the plan's own sizes. When `temps` are dropped, their memory is used again
-            // only by work that is submitted, and so runs, after this.
-            let launched =
-                unsafe { device.gpu.launch(launch.function, launch.grid, launch.block, &launch.params, &addresses) };
-            launched.map_err(|code| {
-                if code.is_out_of_memory() {
-                    let bytes = outputs.iter().map(|buffer| buffer.bytes()).sum();
-                    Error::new(ErrorKind::OutOfMemory { device: device.label.clone(), bytes })
-                } else {
-                    device.error(op, code)
-                }
-            })?;
+                });
+            }
+            let launched = device.with_memory(|| {
+                // SAFETY: parameters and slots come from the plan that the kernel's source comes from, in the order of its
+                // declaration. The plan stays within buffers that are as large as their layouts say, which the core promises
+                // of every view, and temporary memory has the plan's own sizes. When `temps` are dropped, their memory is used
+                // again only by work that is submitted, and so runs, after this.
+                unsafe { device.gpu.launch(launch.function, launch.grid, launch.block, &launch.params, &addresses) }
+            });
+            launched
+                .map_err(|code| device.error_of_bytes(op, code, outputs.iter().map(|buffer| buffer.bytes()).sum()))?;
         }
         Ok(())
     }
@@ -302,9 +372,8 @@ mod tests {
         program.output(y);
         let layout = Layout::contiguous(Shape::new(dims).unwrap());
         let operand = || Operand::Tensor(Part::Kept(Box::new(layout.clone())), DType::F32);
-        let scalars = scalars(&program);
         Key {
-            operation: Operation::Pointwise(Part::Kept(Box::new(program)), scalars),
+            operation: Operation::Pointwise(Exact(Part::Kept(Box::new(program)))),
             operands: Part::Kept([operand(), operand()].into_iter().collect()),
         }
     }

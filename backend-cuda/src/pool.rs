@@ -15,8 +15,9 @@
 //! what tools that watch memory need to see who writes beyond the end of what.
 
 use crate::driver::{Gpu, Result};
+use crate::plans::QuickMap;
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Pieces up to this size are cut out of slabs.
@@ -50,8 +51,8 @@ pub(crate) struct Pool(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Free pieces of slabs, by class.
-    small: HashMap<usize, Vec<u64>>,
+    /// Free pieces of slabs, by class. Every small tensor comes from here, so looking one up must take no time.
+    small: QuickMap<usize, Vec<u64>>,
     /// Slabs by address, with the class they are cut into.
     slabs: BTreeMap<u64, usize>,
     /// Free large pieces, by size.
@@ -64,9 +65,9 @@ struct State {
     /// Whether nothing is rounded or kept.
     direct: bool,
     /// What graphs use, by address.
-    reserved: HashMap<u64, Reservation>,
+    reserved: QuickMap<u64, Reservation>,
     /// Graphs that are being recorded.
-    recordings: HashMap<u64, Recorded>,
+    recordings: QuickMap<u64, Recorded>,
 }
 
 /// A piece that the work of graphs uses.
@@ -190,7 +191,7 @@ impl State {
 impl Pool {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(State {
-            small: HashMap::new(),
+            small: QuickMap::default(),
             slabs: BTreeMap::new(),
             large: BTreeMap::new(),
             held: 0,
@@ -198,8 +199,8 @@ impl Pool {
             peak: 0,
             limit: usize::MAX,
             direct: std::env::var_os("GRADIX_CUDA_ALLOC").is_some_and(|value| value == "direct"),
-            reserved: HashMap::new(),
-            recordings: HashMap::new(),
+            reserved: QuickMap::default(),
+            recordings: QuickMap::default(),
         }))
     }
 
@@ -349,7 +350,7 @@ mod tests {
     #[test]
     fn only_slabs_of_which_nothing_is_used_go_back() {
         let mut state = State {
-            small: HashMap::new(),
+            small: QuickMap::default(),
             slabs: BTreeMap::from([(0x10_0000_0000, 1024), (0x10_0020_0000, 1024)]),
             large: BTreeMap::from([(4 << 20, vec![0x20_0000_0000])]),
             held: 2 * SLAB + (4 << 20),
@@ -357,8 +358,8 @@ mod tests {
             peak: 0,
             limit: 0,
             direct: false,
-            reserved: HashMap::new(),
-            recordings: HashMap::new(),
+            reserved: QuickMap::default(),
+            recordings: QuickMap::default(),
         };
         let pieces = |slab: u64| (0..SLAB as u64 / 1024).map(move |number| slab + number * 1024);
         let free: Vec<u64> = pieces(0x10_0000_0000).skip(1).chain(pieces(0x10_0020_0000)).collect();
@@ -374,7 +375,7 @@ mod tests {
     #[test]
     fn large_pieces_are_taken_if_they_fit_well() {
         let mut state = State {
-            small: HashMap::new(),
+            small: QuickMap::default(),
             slabs: BTreeMap::new(),
             large: BTreeMap::from([(16 << 20, vec![1, 2])]),
             held: 32 << 20,
@@ -382,8 +383,8 @@ mod tests {
             peak: 0,
             limit: 0,
             direct: false,
-            reserved: HashMap::new(),
-            recordings: HashMap::new(),
+            reserved: QuickMap::default(),
+            recordings: QuickMap::default(),
         };
         assert_eq!(state.take(8 << 20), None);
         assert_eq!(state.take(18 << 20), None);

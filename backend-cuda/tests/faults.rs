@@ -92,11 +92,41 @@ fn launches_that_fail_are_told_once() {
         assert!(error.to_string().contains("CUDA_ERROR_"), "{error}");
         assert_eq!(scale(&device, 0, 2.0).unwrap(), RIGHT);
     }
+}
+
+#[test]
+fn what_the_driver_lacks_memory_for_is_tried_again_once_that_is_given_back() {
+    let Some(fake) = Fake::get() else { return };
+    let device = device();
+    assert_eq!(scale(&device, 0, 2.0).unwrap(), RIGHT);
+    let kept = || {
+        drop(device.alloc(48 << 20).unwrap());
+        device.stats().cached
+    };
+    // A launch, then loading a kernel that nobody used before.
+    for (setting, code, kind) in [("launch_fail_at", "launch_fail_code", 0), ("module_fail_at", "module_fail_code", 9)]
+    {
+        let before = if keeps_nothing() { usize::MAX } else { kept() };
+        fake.set(code, 2);
+        fake.set(setting, 1);
+        assert_eq!(scale(&device, kind, 2.0).unwrap(), RIGHT, "{setting}");
+        assert_eq!(fake.count(setting), 0, "it failed once");
+        assert!(device.stats().cached < before, "{:?}", device.stats());
+        fake.set("defaults", "");
+    }
+    // If there is none then, it is an error, and the device goes on.
     fake.set("launch_fail_code", 2);
     fake.set("launch_fail_at", 1);
+    fake.set("launch_fail_sticky", 1);
     let error = scale(&device, 0, 2.0).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::OutOfMemory { .. }), "{error}");
-    assert_eq!(scale(&device, 0, 2.0).unwrap(), RIGHT);
+    fake.set("defaults", "");
+    fake.set("module_fail_code", 2);
+    fake.set("module_fail_always", 1);
+    let error = scale(&device, 10, 2.0).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::OutOfMemory { .. }), "{error}");
+    fake.set("defaults", "");
+    assert_eq!(scale(&device, 10, 2.0).unwrap(), RIGHT);
 }
 
 #[test]
@@ -114,7 +144,7 @@ fn a_driver_that_refuses_machine_code_gets_assembly() {
 fn modules_that_do_not_load_are_errors_until_they_do() {
     let Some(fake) = Fake::get() else { return };
     let device = device();
-    for code in [200, 218, 2, 719] {
+    for code in [200, 218, 719] {
         fake.set("module_fail_code", code);
         fake.set("module_fail_always", 1);
         let error = scale(&device, 2, 2.0).unwrap_err();

@@ -9,7 +9,9 @@ use tensor_core::op::{BinaryOp, UnaryOp};
 use tensor_core::program::Reg;
 use tensor_core::reference::Reference;
 use tensor_core::rows::{RowKind, RowSpec, RowStep, by_steps};
-use tensor_core::{Array, Backend, DType, Dims, Layout, Program, ReduceOp, Result, Scalar, Shape, View, ViewMut};
+use tensor_core::{
+    Array, Backend, DType, Dims, Layout, Program, ReduceOp, Result, Scalar, ScanOp, Shape, View, ViewMut,
+};
 
 const ORDERS: [&str; 3] = ["ascending", "descending", "random"];
 
@@ -134,6 +136,35 @@ fn reductions_of_columns_that_are_read_several_at_once() {
     for dtype in [DType::F32, DType::BF16] {
         let got = more(&numbers(&device, [60, 64], dtype).unwrap()).unwrap();
         assert_eq!(got, more(&numbers(&Reference, [60, 64], dtype).unwrap()).unwrap(), "{dtype}");
+    }
+}
+
+/// Running totals that warps make, of lines in one piece and in several; exact as above.
+#[test]
+fn running_totals_of_lines_that_warps_walk() {
+    let Some(fake) = Fake::get() else { return };
+    let device = Cuda::open(0).unwrap();
+    for (kind, dtype) in [DType::F64, DType::F32, DType::F16, DType::I32].into_iter().enumerate() {
+        for (which, dims) in [[3, 63], [3, 64], [5, 131], [2, 2000], [1, 40_003]].into_iter().enumerate() {
+            let (ours, theirs) = (numbers(&device, dims, dtype).unwrap(), numbers(&Reference, dims, dtype).unwrap());
+            ours.force().unwrap();
+            fake.set("order", ORDERS[(kind + which) % 3]);
+            let launches = fake.count("launches");
+            let got = ours.scan(ScanOp::Sum, 1).unwrap();
+            // With several pieces their totals come first, and then what comes before each.
+            let pieces = fake.count("launches") - launches;
+            if dims[1] > 30_000 {
+                assert!(pieces >= 3, "{pieces} launches for {dims:?} of {dtype}");
+            }
+            assert_eq!(values(&got), values(&theirs.scan(ScanOp::Sum, 1).unwrap()), "{dims:?} of {dtype}");
+        }
+    }
+    // Lines that begin at a multiple of 16 bytes, and lines that do not.
+    for (start, length) in [(8, 400), (3, 401)] {
+        let part = |x: &Array<Cuda>| x.narrow(1, start, length)?.scan(ScanOp::Sum, 1);
+        let theirs = numbers(&Reference, [3, 1200], DType::F32).unwrap().narrow(1, start, length).unwrap();
+        let got = part(&numbers(&device, [3, 1200], DType::F32).unwrap()).unwrap();
+        assert_eq!(values(&got), values(&theirs.scan(ScanOp::Sum, 1).unwrap()), "from {start}");
     }
 }
 
