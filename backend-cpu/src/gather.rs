@@ -40,6 +40,30 @@ impl Picked {
         assert!((index as usize) < self.size, "index {index} lies within an axis of size {}", self.size);
         index as isize * self.step
     }
+
+    /// Picks `count` elements, by as many indices; the steps are those of input (along other axes), index and output.
+    ///
+    /// # Safety
+    /// The indices may be read, the output's elements written, and nobody else accesses these. What an index within the axis
+    /// stands for lies in the input.
+    #[inline(always)]
+    unsafe fn line<T: Copy>(self, from: *const T, at: *const i64, to: *mut T, count: usize, steps: [isize; 3]) {
+        let pick = |[from_step, at_step, to_step]: [isize; 3]| {
+            for i in 0..count as isize {
+                // SAFETY: the caller's promise; `offset` checks the index.
+                unsafe {
+                    let picked = self.offset(at.offset(i * at_step).read());
+                    to.offset(i * to_step).write(from.offset(i * from_step + picked).read());
+                }
+            }
+        };
+        // Known steps make loops that do nothing else.
+        match steps {
+            [0, 1, 1] => pick([0, 1, 1]),
+            [1, 1, 1] => pick([1, 1, 1]),
+            steps => pick(steps),
+        }
+    }
 }
 
 fn run<T: Copy + Send + Sync>(axis: usize, input: &View<'_, Cpu>, index: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>) {
@@ -55,8 +79,10 @@ fn run<T: Copy + Send + Sync>(axis: usize, input: &View<'_, Cpu>, index: &View<'
         merge(&mut slice);
         let elements = count(&slice);
         let work = Slices { picked, along, before: &before, slice: &slice, from, at, to };
+        // Elements of lines that the cache holds need not be asked for.
+        let near = slice.is_empty() && picked.size * picked.step.unsigned_abs() * size_of::<T>() <= NEAR;
         for_each_range(count(&before) * along.size, (GRAIN / 4 / elements).max(1), |units| {
-            work.run(units);
+            if near { work.run_elements(units) } else { work.run(units) }
         });
         return;
     }
@@ -70,15 +96,9 @@ fn run<T: Copy + Send + Sync>(axis: usize, input: &View<'_, Cpu>, index: &View<'
         let mut walk = Walk::from(&axes, units.start);
         for _ in units {
             let [input, index, out] = walk.offsets;
-            for i in 0..inner.size as isize {
-                // SAFETY: the walk and `i` lie within the output's shape, which is the index's and at most the input's
-                // along all axes but the picked one, and `offset` checks that one. No other task writes there.
-                unsafe {
-                    let picked = picked.offset(at.at(index + i * inner.steps[1]).read());
-                    let value = from.at(input + i * inner.steps[0] + picked).read();
-                    to.at(out + i * inner.steps[2]).write(value);
-                }
-            }
+            // SAFETY: the walk and the line lie within the output's shape, which is the index's and at most the input's along
+            // all axes but the picked one. No other task writes there.
+            unsafe { picked.line(from.at(input), at.at(index), to.at(out), inner.size, inner.steps) };
             walk.advance();
         }
     });
@@ -100,7 +120,25 @@ struct Slices<'a, T> {
 /// How many slices ahead memory is asked for.
 const AHEAD: usize = 8;
 
+/// Bytes of an axis that stay in the second-level cache while elements are picked from it.
+const NEAR: usize = 1 << 18;
+
 impl<T: Copy + Send + Sync> Slices<'_, T> {
+    /// Slices of one element.
+    fn run_elements(&self, mut units: Range<usize>) {
+        let mut walk = Walk::from(self.before, units.start / self.along.size);
+        while !units.is_empty() {
+            let i = units.start % self.along.size;
+            let length = units.len().min(self.along.size - i);
+            let ([input, out], [at_step, out_step]) = (walk.offsets, self.along.steps);
+            let (at, to) = (self.at.at(i as isize * at_step), self.to.at(out + i as isize * out_step));
+            // SAFETY: the rest of a line of the output, which is these units' alone, and its indices.
+            unsafe { self.picked.line(self.from.at(input), at, to, length, [0, at_step, out_step]) };
+            units.start += length;
+            walk.advance();
+        }
+    }
+
     fn run(&self, units: Range<usize>) {
         let mut walk = Walk::from(self.before, units.start / self.along.size);
         let mut i = units.start % self.along.size;

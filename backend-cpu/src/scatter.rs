@@ -103,6 +103,39 @@ impl Place {
         assert!((index as usize) < self.size, "index {index} lies within an axis of size {}", self.size);
         index as usize
     }
+
+    /// Combines single elements with those that their indices point at, of which only some places count.
+    ///
+    /// # Safety
+    /// Indices and sources of the axis may be read. Each of the places may be read and written, and nobody else accesses it.
+    #[inline(always)]
+    unsafe fn line<M: Meet>(
+        self,
+        meet: M,
+        at: *const i64,
+        from: *const M::Elem,
+        to: *mut M::Elem,
+        along: Axis<2>,
+        places: &Range<usize>,
+    ) {
+        let combine = |[at_step, from_step]: [isize; 2], to_step: isize| {
+            for i in 0..along.size as isize {
+                // SAFETY: the caller's promise, for an index that is checked.
+                unsafe {
+                    let index = self.check(at.offset(i * at_step).read());
+                    if places.contains(&index) {
+                        let to = to.offset(index as isize * to_step);
+                        to.write(meet.meet(to.read(), from.offset(i * from_step).read()));
+                    }
+                }
+            }
+        };
+        // Known steps make loops that do nothing else.
+        match (along.steps, self.step) {
+            ([1, 1], 1) => combine([1, 1], 1),
+            (steps, step) => combine(steps, step),
+        }
+    }
 }
 
 fn run<M: Meet>(axis: usize, index: &View<'_, Cpu>, src: &View<'_, Cpu>, out: &mut ViewMut<'_, Cpu>, meet: M) {
@@ -182,6 +215,16 @@ impl<M: Meet> Scatter<'_, M> {
         let mut walk = Walk::from(lines, units.start);
         for _ in units {
             let starts = [0, 1, 2].map(|tensor| walk.offsets[tensor] + columns.start as isize * inner.steps[tensor]);
+            if inner.size == 1 {
+                // SAFETY: the source's and the index's elements along the axis, and a line of the output that has place for all
+                // indices within it. Nobody else touches these places of it.
+                unsafe {
+                    let (at, from, to) = (at.at(starts[0]), from.at(starts[1]), to.at(starts[2]));
+                    place.line(meet, at, from, to, along, &places);
+                }
+                walk.advance();
+                continue;
+            }
             for i in 0..along.size as isize {
                 let index_at = starts[0] + i * along.steps[0];
                 let from_at = starts[1] + i * along.steps[1];

@@ -30,11 +30,17 @@ pub(super) fn applies<F>(work: &Product<'_, F>) -> bool {
 pub(super) unsafe fn product<F: Factor>(level: Level, work: &Product<'_, F>, threads: usize) -> Option<()> {
     let Product { a, b, out, m, n, k, .. } = *work;
     let (lines, line, count) = if n == 1 { (a.rows(), b.columns(), m) } else { (b.columns(), a.rows(), n) };
-    let mut packed = Packed::<F>::new(k)?;
-    // SAFETY: the line's `k` elements, and room for as many factors.
+    let mut packed;
+    // SAFETY: the line's `k` elements, read where they lie if they can be, and room for as many factors if not; nobody writes
+    // the operand meanwhile.
     let line = unsafe {
-        line.pack(0, 1, 0..k, packed.target().at(0), 1);
-        std::slice::from_raw_parts(packed.target().at(0).cast_const(), k)
+        if line.neighbours()[0] && line.is_factors() {
+            std::slice::from_raw_parts(line.at(0, 0), k)
+        } else {
+            packed = Packed::<F>::new(k)?;
+            line.pack(0, 1, 0..k, packed.target().at(0), 1);
+            std::slice::from_raw_parts(packed.target().at(0).cast_const(), k)
+        }
     };
     // Long lines are cut into segments, whose bounds depend on the sizes alone.
     let segment = if count < 64 && k >= 2 * GRAIN { GRAIN } else { k };
