@@ -135,7 +135,7 @@ impl Rows {
             RowKind::Reduce(_) => {
                 let operands: Operands = reads.clone().map(operand).collect();
                 let values = match operands[..] {
-                    [Operand::Lines { at, step: apart, varies: true }] if step.program.is_copy() => {
+                    [Operand::Lines { at, step: apart, varies: true, .. }] if step.program.is_copy() => {
                         Some(Values::elements(at, apart))
                     }
                     _ => Values::computed(level, &step.program, &operands),
@@ -166,7 +166,7 @@ fn step_of(mut axes: Axes<1>) -> Option<isize> {
 }
 
 fn operand(Place { at, size, row, column }: Place) -> Operand {
-    Operand::Lines { at, step: row * size as isize, varies: column != 0 }
+    Operand::Lines { at, step: row * size as isize, varies: column != 0, half: None }
 }
 
 /// What a reducing step does, and to what.

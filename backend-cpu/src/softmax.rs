@@ -9,7 +9,7 @@ use crate::parallel::{GRAIN, for_each_range};
 use crate::pointwise::moves;
 use crate::reduce::fold::{Extremum, Fold, Sum, merge_all};
 use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
-use crate::vecmath::{Isa, Level, Real, Task, exp};
+use crate::vecmath::{Isa, Level, Real, Task, exp, exp_of_differences};
 use std::ops::Range;
 use tensor_core::{DType, View, ViewMut, bf16, f16};
 
@@ -106,9 +106,7 @@ impl<R: Computed> Task for Exponentials<'_, R> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        for (e, &x) in self.to.iter_mut().zip(self.from) {
-            *e = exp::<I, R>(x - self.top);
-        }
+        exp_of_differences::<I, R>(self.from, self.top, self.to);
     }
 }
 

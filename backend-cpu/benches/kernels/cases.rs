@@ -66,6 +66,28 @@ impl Bench {
     }
 }
 
+/// What is stored in 16 bits.
+fn halves(bench: &mut Bench) {
+    for dtype in [DType::F16, DType::BF16] {
+        let [add, gelu, wider, narrower] =
+            ["add 16M", "gelu 4M", "16M to f32 from", "16M from f32 to"].map(|name| format!("{name} {dtype}"));
+        if bench.wants(&add) {
+            let (a, b) = (random(&[1 << 24], dtype), random(&[1 << 24], dtype));
+            bench.array(&add, traffic(2 * bytes(&a), bytes(&a)), || a.add(&b));
+        }
+        if bench.wants(&gelu) {
+            let x = random(&[1 << 22], dtype);
+            bench.array(&gelu, traffic(bytes(&x), bytes(&x)), || x.unary(UnaryOp::Gelu));
+        }
+        for (name, from, to) in [(&wider, dtype, DType::F32), (&narrower, DType::F32, dtype)] {
+            if bench.wants(name) {
+                let x = random(&[1 << 24], from);
+                bench.array(name, traffic(bytes(&x), (1 << 24) * to.size()), || x.cast(to));
+            }
+        }
+    }
+}
+
 fn pointwise(bench: &mut Bench) {
     for (name, count) in [("add 1k", 1 << 10), ("add 64k", 1 << 16), ("add 1M", 1 << 20), ("add 16M", 1 << 24)] {
         if bench.wants(name) {
@@ -95,6 +117,7 @@ fn pointwise(bench: &mut Bench) {
             bench.array(name, traffic(bytes(&x), bytes(&x)), || x.unary(op));
         }
     }
+    halves(bench);
     let x = f32s(SQUARE);
     for (name, other) in [("broadcast row 4096²", f32s(&[4096])), ("broadcast column 4096²", f32s(&[4096, 1]))] {
         if bench.wants(name) {
@@ -182,10 +205,11 @@ fn reductions(bench: &mut Bench) {
 }
 
 fn lines(bench: &mut Bench) {
-    let cases: [(&str, isize, bool, &[usize], DType); 6] = [
+    let cases: [(&str, isize, bool, &[usize], DType); 7] = [
         ("softmax rows 4096²", 1, false, SQUARE, DType::F32),
         ("log_softmax rows 4096²", 1, true, SQUARE, DType::F32),
         ("softmax columns 4096²", 0, false, SQUARE, DType::F32),
+        ("softmax rows 4096² f16", 1, false, SQUARE, DType::F16),
         ("softmax rows 4096² bf16", 1, false, SQUARE, DType::BF16),
         ("softmax rows 64k×16", 1, false, &[1 << 16, 16], DType::F32),
         ("log_softmax 128×10", 1, true, &[128, 10], DType::F32),
@@ -229,9 +253,17 @@ fn rows(bench: &mut Bench) {
             bench.array(name, traffic(inputs * bytes(&x), bytes(&result)), || compute(&x, &g));
         }
     }
-    for (name, dtype) in
-        [("layer norm 8192×1024 weight and bias", DType::F32), ("layer norm 8192×1024 bf16", DType::BF16)]
-    {
+    for (name, dtype) in [("logsumexp rows 4096² f16", DType::F16), ("logsumexp rows 4096² bf16", DType::BF16)] {
+        if bench.wants(name) {
+            let x = random(SQUARE, dtype);
+            bench.array(name, traffic(bytes(&x), 0), || x.logsumexp(&[1], false));
+        }
+    }
+    for (name, dtype) in [
+        ("layer norm 8192×1024 weight and bias", DType::F32),
+        ("layer norm 8192×1024 f16", DType::F16),
+        ("layer norm 8192×1024 bf16", DType::BF16),
+    ] {
         if bench.wants(name) {
             let x = random(&[8192, 1024], dtype);
             let (weight, bias) = (random(&[1024], dtype), random(&[1024], dtype));

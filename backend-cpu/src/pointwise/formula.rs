@@ -213,10 +213,21 @@ impl Arithmetic for Program {
     }
 }
 
-/// The numbers of a loop that is compiled for an instruction set.
-struct Numbers<Set, T>(PhantomData<(Set, T)>);
+/// The numbers of a loop that is compiled for an instruction set. If they are `MODERATE`, exponentials are right where
+/// `moderate` still says so afterwards, and take half as long.
+struct Numbers<Set, T, const MODERATE: bool> {
+    moderate: bool,
+    types: PhantomData<(Set, T)>,
+}
 
-impl<Set: Isa, T: Float> Arithmetic for Numbers<Set, T> {
+impl<Set, T, const MODERATE: bool> Numbers<Set, T, MODERATE> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { moderate: true, types: PhantomData }
+    }
+}
+
+impl<Set: Isa, T: Float, const MODERATE: bool> Arithmetic for Numbers<Set, T, MODERATE> {
     type Value = T;
     #[inline(always)]
     fn add(&mut self, a: T, b: T) -> T {
@@ -244,7 +255,12 @@ impl<Set: Isa, T: Float> Arithmetic for Numbers<Set, T> {
     }
     #[inline(always)]
     fn exp(&mut self, a: T) -> T {
-        vecmath::exp::<Set, T>(a)
+        if MODERATE {
+            self.moderate &= vecmath::is_moderate(a);
+            vecmath::exp_if_moderate::<Set, T>(a)
+        } else {
+            vecmath::exp::<Set, T>(a)
+        }
     }
 }
 
@@ -471,22 +487,30 @@ impl<T: Float, F: Formula<I, S, 1>, const I: usize, const S: usize> Task for Fil
     #[inline(always)]
     fn run<Set: Isa>(self) {
         let Self { varying: [a, b], same, to, .. } = self;
-        each(to, a, b, |a, b| {
-            let [result] = F::eval(
-                &mut Numbers::<Set, T>(PhantomData),
-                std::array::from_fn(|input| if input == 0 { a } else { b }),
-                same,
-            );
-            result
-        });
+        let (a, b) = (a.chunks(vecmath::TOGETHER), b.chunks(vecmath::TOGETHER));
+        for ((to, a), b) in to.chunks_mut(vecmath::TOGETHER).zip(a).zip(b) {
+            if !each::<Set, T, F, I, S, true>(to, a, b, same) {
+                each::<Set, T, F, I, S, false>(to, a, b, same);
+            }
+        }
     }
 }
 
+/// Computes each element; says whether the results are right.
 #[inline(always)]
-fn each<T: Copy>(to: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
+fn each<Set: Isa, T: Float, F: Formula<I, S, 1>, const I: usize, const S: usize, const MODERATE: bool>(
+    to: &mut [T],
+    a: &[T],
+    b: &[T],
+    same: [T; S],
+) -> bool {
+    let mut moderate = true;
     for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
-        *to = f(a, b);
+        let mut numbers = Numbers::<Set, T, MODERATE>::new();
+        [*to] = F::eval(&mut numbers, std::array::from_fn(|input| if input == 0 { a } else { b }), same);
+        moderate &= numbers.moderate;
     }
+    moderate
 }
 
 /// The loop over a range of elements.
@@ -556,7 +580,7 @@ impl<T: Float, F: Formula<I, S, O>, const I: usize, const S: usize, const O: usi
                     }
                 }
             }
-            block(&mut y, &x, |x| F::eval(&mut Numbers::<Set, T>(PhantomData), x, scalars));
+            block(&mut y, &x, |x| F::eval(&mut Numbers::<Set, T, false>::new(), x, scalars));
             for (y, &(to, streamed)) in y.iter().zip(outputs) {
                 let to = to.cast::<T>().wrapping_add(at);
                 // SAFETY: outputs are dense and hold the elements of the range, which only this thread accesses; the block

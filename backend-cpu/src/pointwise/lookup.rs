@@ -3,7 +3,8 @@
 use super::element::{Convert, Int, Truth, to_odd_f32};
 use super::kernel::{Call, Kernel, Op1, Op2, Op3, SPLAT, binary, ternary, unary};
 use super::{float, int};
-use crate::vecmath::{Isa, Level, Task, convert};
+use crate::vecmath::convert::Half;
+use crate::vecmath::{Isa, Level, Task};
 use tensor_core::op::{BinaryOp, CompareOp, TernaryOp, UnaryOp};
 use tensor_core::{DType, bf16, f16};
 
@@ -134,8 +135,8 @@ pub(super) fn cast_kernel(from: DType, to: DType) -> Option<Kernel> {
             DType::I16 => unary::<f32, To<i16>>,
             DType::I32 => unary::<f32, To<i32>>,
             DType::I64 => unary::<f32, To<i64>>,
-            DType::F16 => round_half::<f32, f16>,
-            DType::BF16 => round_half::<f32, bf16>,
+            DType::F16 => round_f32::<f16>,
+            DType::BF16 => round_f32::<bf16>,
             DType::F32 => return None,
             DType::F64 => unary::<f32, To<f64>>,
         },
@@ -209,45 +210,40 @@ impl<A: Convert<T>, T: Copy + 'static> Op1<A> for To<T> {
     }
 }
 
-/// The two storage types.
-trait Half: Copy + 'static {
-    const ZERO: Self;
-    fn widen(level: Level, src: &[Self], dst: &mut [f32]);
-    fn narrow(level: Level, src: &[f32], dst: &mut [Self]);
-}
+/// A kernel between a storage type and f32, over whole tiles.
+struct Load<'a, H>(&'a Call, std::marker::PhantomData<H>);
+struct Store<'a, H>(&'a Call, std::marker::PhantomData<H>);
 
-impl Half for f16 {
-    const ZERO: Self = Self::ZERO;
-    fn widen(level: Level, src: &[Self], dst: &mut [f32]) {
-        convert::f16_to_f32(level, src, dst);
-    }
-    fn narrow(level: Level, src: &[f32], dst: &mut [Self]) {
-        convert::f32_to_f16(level, src, dst);
+impl<H: Half> Task for Load<'_, H> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let call = self.0;
+        // SAFETY: `load_half`'s caller promises an operand of type `H` and results of type f32; parts fit.
+        unsafe { call.each_part::<I, f32>(|dst, at, count| H::widen::<I>(call.operand(0, at, count), dst)) }
     }
 }
 
-impl Half for bf16 {
-    const ZERO: Self = Self::ZERO;
-    fn widen(level: Level, src: &[Self], dst: &mut [f32]) {
-        convert::bf16_to_f32(level, src, dst);
-    }
-    fn narrow(level: Level, src: &[f32], dst: &mut [Self]) {
-        convert::f32_to_bf16(level, src, dst);
+impl<H: Half> Task for Store<'_, H> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let call = self.0;
+        // SAFETY: `store_half`'s caller promises an operand of type f32 and results of type `H`; parts fit.
+        unsafe { call.each_part::<I, H>(|dst, at, count| H::narrow::<I>(call.operand(0, at, count), dst)) }
     }
 }
 
 /// # Safety
 /// See [`Kernel`].
 unsafe fn load_half<H: Half>(level: Level, call: &Call) {
-    // SAFETY: the caller's promise for an operand of type `H` and results of type f32; parts fit.
-    unsafe { call.each_part_at(level, |dst, at, count| H::widen(level, call.operand(0, at, count), dst)) }
+    level.run(Load::<H>(call, std::marker::PhantomData));
 }
 
 /// # Safety
 /// See [`Kernel`].
 unsafe fn store_half<H: Half>(level: Level, call: &Call) {
-    // SAFETY: the caller's promise for an operand of type f32 and results of type `H`; parts fit.
-    unsafe { call.each_part_at(level, |dst, at, count| H::narrow(level, call.operand(0, at, count), dst)) }
+    level.run(Store::<H>(call, std::marker::PhantomData));
 }
 
 /// Rounds to what a storage type can hold, once.
@@ -255,30 +251,69 @@ unsafe fn store_half<H: Half>(level: Level, call: &Call) {
 /// # Safety
 /// See [`Kernel`].
 unsafe fn round_half<A: Convert<f64>, H: Half>(level: Level, call: &Call) {
-    let mut halves = [H::ZERO; SPLAT];
-    // SAFETY: the caller's promise for an operand of type `A` and results of type f32; parts fit.
-    unsafe {
-        call.each_part_at::<f32>(level, |dst, at, count| {
-            level.run(ToOdd { src: call.operand::<A>(0, at, count), dst });
-            H::narrow(level, dst, &mut halves[..count]);
-            H::widen(level, &halves[..count], dst);
-        });
+    level.run(Round::<A, H>(call, std::marker::PhantomData));
+}
+
+/// What [`round_half`] does.
+struct Round<'a, A, H>(&'a Call, std::marker::PhantomData<(A, H)>);
+
+impl<A: Convert<f64>, H: Half> Task for Round<'_, A, H> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let call = self.0;
+        let mut halves = [H::ZERO; SPLAT];
+        // SAFETY: `round_half`'s caller promises an operand of type `A` and results of type f32; parts fit.
+        unsafe {
+            call.each_part::<I, f32>(|dst, at, count| {
+                let from = call.operand::<A>(0, at, count);
+                for (dst, from) in dst.chunks_mut(SPLAT).zip(from.chunks(SPLAT)) {
+                    let halves = &mut halves[..dst.len()];
+                    to_odd(from, dst);
+                    H::narrow::<I>(dst, halves);
+                    H::widen::<I>(halves, dst);
+                }
+            });
+        }
+    }
+}
+
+/// Rounds f32 to what a storage type can hold.
+///
+/// # Safety
+/// See [`Kernel`].
+unsafe fn round_f32<H: Half>(level: Level, call: &Call) {
+    level.run(RoundF32::<H>(call, std::marker::PhantomData));
+}
+
+/// What [`round_f32`] does.
+struct RoundF32<'a, H>(&'a Call, std::marker::PhantomData<H>);
+
+impl<H: Half> Task for RoundF32<'_, H> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let call = self.0;
+        let mut halves = [H::ZERO; SPLAT];
+        // SAFETY: `round_f32`'s caller promises an operand and results of type f32; parts fit.
+        unsafe {
+            call.each_part::<I, f32>(|dst, at, count| {
+                let from = call.operand::<f32>(0, at, count);
+                for (dst, from) in dst.chunks_mut(SPLAT).zip(from.chunks(SPLAT)) {
+                    let halves = &mut halves[..dst.len()];
+                    H::narrow::<I>(from, halves);
+                    H::widen::<I>(halves, dst);
+                }
+            });
+        }
     }
 }
 
 /// [`to_odd_f32`] of a slice.
-struct ToOdd<'a, A> {
-    src: &'a [A],
-    dst: &'a mut [f32],
-}
-
-impl<A: Convert<f64>> Task for ToOdd<'_, A> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        for (dst, &src) in self.dst.iter_mut().zip(self.src) {
-            *dst = to_odd_f32(src.convert());
-        }
+#[inline(always)]
+fn to_odd<A: Convert<f64>>(src: &[A], dst: &mut [f32]) {
+    for (dst, &src) in dst.iter_mut().zip(src) {
+        *dst = to_odd_f32(src.convert());
     }
 }
 

@@ -464,6 +464,12 @@ impl Planner<'_> {
                     return self.retire(number);
                 }
                 for_operands(op, |reg| self.repeat(reg));
+                if let Op::Cast(a) = *op
+                    && self.is_rounded_by_its_store(number, a)
+                {
+                    self.share(number, self.places[a.index()].lane);
+                    return self.retire(number);
+                }
                 match self.kernel(op, inst.dtype) {
                     (Some(kernel), src) => {
                         let dst = self.results(number);
@@ -483,6 +489,22 @@ impl Planner<'_> {
             let first = self.memory.uniform.len() + self.memory.direct.len();
             self.plan.constants[place.lane as usize - first].repeated = true;
         }
+    }
+
+    /// Whether a cast of f32 rounds to a storage type that nothing but an output asks for: storing it does that. (What lies in
+    /// an output's memory must be read before that is written.)
+    fn is_rounded_by_its_store(&self, number: usize, from: Reg) -> bool {
+        let insts = self.program.insts();
+        let mut is_read = false;
+        for inst in insts {
+            for_operands(&inst.op, |reg| is_read |= reg.index() == number);
+        }
+        let is_overwritten =
+            matches!(insts[from.index()].op, Op::Input(input) if self.memory.in_place[usize::from(input)]);
+        !lookup::stored_as_is(insts[number].dtype)
+            && insts[from.index()].dtype.compute() == DType::F32
+            && !is_read
+            && !is_overwritten
     }
 
     /// Lets a cast that changes nothing stand for its operand.

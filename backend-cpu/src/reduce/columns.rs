@@ -10,7 +10,7 @@ use std::ops::Range;
 /// cache.
 const WIDTH: usize = 4096;
 /// The fewest rows of a segment: beginning and ending one costs about as much as a few rows.
-const FEWEST_ROWS: usize = 128;
+const FEWEST_ROWS: usize = 256;
 /// Units of work from which on none is cut into segments.
 const MANY: usize = 64;
 /// A block narrower than this is widened, where memory allows, to about twice this width: several rows then count as one.

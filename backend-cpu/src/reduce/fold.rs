@@ -37,7 +37,7 @@ impl<W: Wide> Fold for Sum<W> {
     type Total = (W::Sum, W::Sum);
     const IDENTITY: Self::Lane = W::Sum::ZERO;
     const EMPTY: Self::Total = (W::Sum::ZERO, W::Sum::ZERO);
-    const DEPTH: usize = if size_of::<W>() == 8 { 16 } else { 256 };
+    const DEPTH: usize = if size_of::<W>() == 8 { 16 } else { 1024 };
     const GAINS: bool = W::IS_FLOAT;
 
     #[inline(always)]
@@ -137,8 +137,8 @@ impl<W: Wide, const MAX: bool> Fold for Extremum<W, MAX> {
     }
 }
 
-/// Values that are merged side by side.
-pub(super) const LANES: usize = 64;
+/// Values that are merged side by side: as many f64 as half of the registers of AVX2 hold.
+pub(super) const LANES: usize = 32;
 /// The same for what is too short for [`LANES`].
 const FEW_LANES: usize = 8;
 
@@ -161,9 +161,15 @@ impl<F: Fold> Task for MergeAll<'_, F> {
 
     #[inline(always)]
     fn run<I: Isa>(self) -> F::Lane {
-        let (wide, rest) = self.0.as_chunks::<LANES>();
-        let (few, rest) = rest.as_chunks::<FEW_LANES>();
         let mut short = [F::IDENTITY; FEW_LANES];
+        let streams =
+            if size_of_val(self.0) >= STREAMED_BYTES { self.0.len() / STREAMS / FEW_LANES * FEW_LANES } else { 0 };
+        let (streamed, rest) = self.0.split_at(STREAMS * streams);
+        if streams > 0 {
+            short = merge_streams::<F>(streamed, streams);
+        }
+        let (wide, rest) = rest.as_chunks::<LANES>();
+        let (few, rest) = rest.as_chunks::<FEW_LANES>();
         if !wide.is_empty() {
             let mut lanes = [F::IDENTITY; LANES];
             for chunk in wide {
@@ -180,7 +186,9 @@ impl<F: Fold> Task for MergeAll<'_, F> {
                 }
                 width /= 2;
             }
-            short.copy_from_slice(&lanes[..FEW_LANES]);
+            for (short, &lane) in short.iter_mut().zip(&lanes) {
+                *short = F::merge(*short, lane);
+            }
         }
         for chunk in few {
             for (lane, &value) in short.iter_mut().zip(chunk) {
@@ -193,6 +201,29 @@ impl<F: Fold> Task for MergeAll<'_, F> {
         let [a, b, c, d, e, f, g, h] = short;
         F::merge(F::merge(F::merge(a, e), F::merge(b, f)), F::merge(F::merge(c, g), F::merge(d, h)))
     }
+}
+
+/// Places in memory that are read by turns: a core has more lines on their way then than it asks for at one place.
+const STREAMS: usize = 4;
+/// Fewer bytes are read one after another.
+const STREAMED_BYTES: usize = 1 << 13;
+
+/// Merges values of which each quarter, `length` long, is a stream.
+#[inline(always)]
+fn merge_streams<F: Fold>(values: &[F::Value], length: usize) -> [F::Lane; FEW_LANES] {
+    let (left, right) = values.split_at(2 * length);
+    let ((a, b), (c, d)) = (left.split_at(length), right.split_at(length));
+    let [a, b, c, d] = [a, b, c, d].map(|stream| stream.as_chunks::<FEW_LANES>().0);
+    let mut lanes = [[F::IDENTITY; FEW_LANES]; STREAMS];
+    for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+        for (lanes, values) in lanes.iter_mut().zip([a, b, c, d]) {
+            for (lane, &value) in lanes.iter_mut().zip(values) {
+                *lane = F::merge(*lane, F::lift(value));
+            }
+        }
+    }
+    let [a, b, c, d] = lanes;
+    std::array::from_fn(|lane| F::merge(F::merge(a[lane], b[lane]), F::merge(c[lane], d[lane])))
 }
 
 /// Rows that are merged before they meet the lanes, which saves loads and stores.
@@ -252,5 +283,32 @@ fn merge_eight<F: Fold>(lanes: &mut [F::Lane], [a, b, c, d]: [&[F::Value]; 4], [
     let right = e.iter().zip(f).zip(g).zip(h);
     for ((lane, (((&a, &b), &c), &d)), (((&e, &f), &g), &h)) in lanes.iter_mut().zip(left).zip(right) {
         *lane = F::merge(*lane, F::merge(four(a, b, c, d), four(e, f, g, h)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whole numbers add up exactly in any order: every value counts once, whatever the length.
+    #[test]
+    fn every_value_is_merged_once() {
+        for &level in Level::available() {
+            for length in (0_usize..200).chain([2047, 2048, 2049, 4100, 8191, 8192, 30_011]) {
+                let values: Vec<f32> = (0..length).map(|number| (number * 7919 % 1009) as f32).collect();
+                let expected: f64 = values.iter().copied().map(f64::from).sum();
+                assert_eq!(merge_all::<Sum<f32>>(level, &values), expected, "{length} {level:?}");
+                let whole: Vec<i64> = values.iter().map(|&value| value as i64).collect();
+                assert_eq!(merge_all::<Sum<i64>>(level, &whole), expected as i64, "{length} {level:?}");
+                for place in [0, length / 3, length.saturating_sub(1)] {
+                    let mut values = values.clone();
+                    let Some(value) = values.get_mut(place) else { continue };
+                    *value = 2000.0;
+                    assert_eq!(merge_all::<Extremum<f32, true>>(level, &values), 2000.0, "{length} {level:?}");
+                    values[place] = f32::NAN;
+                    assert!(merge_all::<Extremum<f32, true>>(level, &values).is_nan(), "{length} {level:?}");
+                }
+            }
+        }
     }
 }

@@ -13,8 +13,8 @@ use crate::strided::Target;
 use crate::vecmath::Level;
 use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
-use tensor_core::program::MAX_INPUTS;
-use tensor_core::{DType, Layout, Program, ReduceOp, ReduceSpec, Shape, View, ViewMut};
+use tensor_core::program::{MAX_INPUTS, Op, Reg};
+use tensor_core::{DType, Layout, Program, ReduceOp, ReduceSpec, Shape, View, ViewMut, bf16, f16};
 
 /// Lines from which on each is computed by one thread.
 const MANY: usize = 64;
@@ -59,7 +59,7 @@ fn operand(shape: &Shape, &View { buffer, layout, dtype }: &View<'_, Cpu>, kept:
         true => layout.is_contiguous().then(|| shape.dims()[kept..].iter().product())?,
         false => step_of_lines(shape, layout, kept)?,
     };
-    Some(Operand::Lines { at, step: (step * dtype.size()) as isize, varies })
+    Some(Operand::Lines { at, step: (step * dtype.size()) as isize, varies, half: None })
 }
 
 /// What computes a tile.
@@ -86,11 +86,35 @@ unsafe impl Sync for Values {}
 impl Values {
     /// The elements of lines as they are.
     pub(crate) fn elements(at: *const u8, step: isize) -> Self {
-        Self { fill: Fill::Elements, operands: smallvec![Operand::Lines { at, step, varies: true }] }
+        Self { fill: Fill::Elements, operands: smallvec![Operand::Lines { at, step, varies: true, half: None }] }
     }
 
-    /// What a program computes of these inputs, if it is a known formula or a run of cheap instructions.
+    /// What a program computes of these inputs, if it is a known formula or a run of cheap instructions. Inputs that are
+    /// stored in 16 bits are widened tile by tile.
     pub(crate) fn computed(level: Level, program: &Program, inputs: &[Operand]) -> Option<Self> {
+        if !program.inputs().iter().any(|&dtype| dtype.compute() != dtype) {
+            return Self::computed_of_wide(level, program, inputs);
+        }
+        let mut inputs: Operands = inputs.iter().copied().collect();
+        let mut halves = 0;
+        for (input, &dtype) in inputs.iter_mut().zip(program.inputs()) {
+            if dtype.compute() != dtype {
+                let Operand::Lines { varies: true, half, .. } = input else { return None };
+                *half = Some(dtype);
+                halves += 1;
+            }
+        }
+        if halves > MAX_WIDENED {
+            return None;
+        }
+        let program = of_wide_inputs(program)?;
+        match inputs[..] {
+            [input] if program.is_copy() => Some(Self { fill: Fill::Elements, operands: smallvec![input] }),
+            _ => Self::computed_of_wide(level, &program, &inputs),
+        }
+    }
+
+    fn computed_of_wide(level: Level, program: &Program, inputs: &[Operand]) -> Option<Self> {
         Self::formula(program, inputs).or_else(|| {
             let fill = Fill::Straight(Box::new(Straight::of(level, program)?));
             Some(Self { fill, operands: inputs.iter().copied().collect() })
@@ -139,16 +163,58 @@ impl Values {
     }
 }
 
+/// The program that computes the same of inputs that are f32 instead of f16 or bf16, with a result that is neither. `None` if
+/// it rounds to these on the way.
+fn of_wide_inputs(program: &Program) -> Option<Program> {
+    let mut wide = Program::new();
+    let inputs: SmallVec<[Reg; MAX_INPUTS]> =
+        program.inputs().iter().map(|dtype| wide.input(dtype.compute())).collect();
+    let mut found: SmallVec<[Reg; 16]> = SmallVec::new();
+    for inst in program.insts() {
+        let at = |reg: Reg| found[reg.index()];
+        let reg = match inst.op {
+            Op::Input(number) => inputs[usize::from(number)],
+            Op::Scalar(number) => wide.scalar(program.scalars()[usize::from(number)], inst.dtype.compute()),
+            Op::Unary(op, a) => wide.unary(op, at(a)),
+            Op::Binary(op, a, b) => wide.binary(op, at(a), at(b)),
+            Op::Compare(op, a, b) => wide.compare(op, at(a), at(b)),
+            Op::Ternary(op, a, b, c) => wide.ternary(op, at(a), at(b), at(c)),
+            Op::Cast(a) if inst.dtype.compute() == inst.dtype => wide.cast(at(a), inst.dtype),
+            Op::Cast(_) | Op::Iota(_) | Op::Random { .. } => return None,
+        };
+        found.push(reg);
+    }
+    let &[output] = program.outputs() else { return None };
+    let dtype = program.dtype(output);
+    wide.output(found[output.index()]);
+    (dtype.compute() == dtype).then_some(wide)
+}
+
 /// A thread's memory for values that are reduced.
 pub(crate) struct Scratch {
     /// A tile of any values: none has more bytes.
     tile: [u64; TILE],
-    groups: Groups,
+    spare: Spare,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        Self { tile: [0; TILE], groups: Groups::new() }
+        Self { tile: [0; TILE], spare: Spare::new() }
+    }
+}
+
+/// How many operands of a tile may have to be widened.
+const MAX_WIDENED: usize = 2;
+
+/// A thread's memory for operands that are not used as they lie.
+struct Spare {
+    groups: Groups,
+    widened: [[f32; TILE]; MAX_WIDENED],
+}
+
+impl Spare {
+    fn new() -> Self {
+        Self { groups: Groups::new(), widened: [[0.0; TILE]; MAX_WIDENED] }
     }
 }
 
@@ -195,11 +261,12 @@ pub(crate) struct Bytes([u8; 8]);
 #[derive(Clone, Copy)]
 pub(crate) enum Operand {
     /// The first line's elements, or its only one, the bytes from there to the next line's, and whether there is an element
-    /// for each along the line.
+    /// for each along the line. If they are stored in 16 bits, the dtype, where it is not the program's.
     Lines {
         at: *const u8,
         step: isize,
         varies: bool,
+        half: Option<DType>,
     },
     Scalar(Bytes),
 }
@@ -222,18 +289,18 @@ impl WithFold for Lines<'_> {
         let segments = if lines < MANY && !F::IN_ORDER { length.div_ceil(GRAIN) } else { 1 };
         if segments == 1 {
             for_each_range(lines, (GRAIN / 4 / length).max(1), |numbers| {
-                this.some::<T, F>(numbers, &mut [T::Wide::default(); TILE], &mut Groups::new());
+                this.some::<T, F>(numbers, &mut [T::Wide::default(); TILE], &mut Spare::new());
             });
             return;
         }
         let mut totals = vec![F::EMPTY; lines * segments];
         let partial = Target::from_ptr(totals.as_mut_ptr());
         for_each_range(totals.len(), 1, |units| {
-            let (mut tile, mut groups) = ([T::Wide::default(); TILE], Groups::new());
+            let (mut tile, mut spare) = ([T::Wide::default(); TILE], Spare::new());
             for unit in units {
                 let start = unit % segments * GRAIN;
                 let range = start..length.min(start + GRAIN);
-                let total = this.total::<T, F>(&mut tile, &mut groups, unit / segments, range);
+                let total = this.total::<T, F>(&mut tile, &mut spare, unit / segments, range);
                 // SAFETY: there is a place for each unit, which only it writes.
                 unsafe { partial.at(unit as isize).write(total) };
             }
@@ -258,10 +325,10 @@ impl WithFold for Part<'_> {
 
     fn call<T: Number, F: Fold<Value = T::Wide>>(self) {
         const { assert!(size_of::<F::Value>() <= 8 && align_of::<F::Value>() <= 8) };
-        let Scratch { tile, groups } = self.scratch;
+        let Scratch { tile, spare } = self.scratch;
         // SAFETY: values are numbers of at most eight bytes, any of which is one, and aligned to no more.
         let tile = unsafe { &mut *(&raw mut *tile).cast::<[F::Value; TILE]>() };
-        self.all.some::<T, F>(self.numbers, tile, groups);
+        self.all.some::<T, F>(self.numbers, tile, spare);
     }
 }
 
@@ -271,11 +338,11 @@ impl Lines<'_> {
         &self,
         numbers: Range<usize>,
         tile: &mut [F::Value; TILE],
-        groups: &mut Groups,
+        spare: &mut Spare,
     ) {
         let target = Target::<T>::from_ptr(self.target.at(0).cast());
         for line in numbers {
-            let total = self.total::<T, F>(tile, groups, line, 0..self.length);
+            let total = self.total::<T, F>(tile, spare, line, 0..self.length);
             // SAFETY: one of the dense results, which only this task writes.
             unsafe { target.at(line as isize).write(T::narrow(F::finish(total))) };
         }
@@ -285,11 +352,12 @@ impl Lines<'_> {
     fn total<T: Number, F: Fold<Value = T::Wide>>(
         &self,
         tile: &mut [F::Value; TILE],
-        groups: &mut Groups,
+        spare: &mut Spare,
         line: usize,
         range: Range<usize>,
     ) -> F::Total {
         let Values { fill, operands } = self.values;
+        let Spare { groups, widened } = spare;
         let size = size_of::<T>();
         let mut total = F::EMPTY;
         // Formulas take what is the same along the line as it lies.
@@ -301,12 +369,14 @@ impl Lines<'_> {
             }
         }
         let from = |operand: &Operand, at: usize| match operand {
-            Operand::Lines { at: first, step, varies } => {
+            Operand::Lines { at: first, step, varies, half } => {
+                let size = half.map_or(size, DType::size);
                 first.wrapping_offset(line as isize * step).wrapping_add(if *varies { at * size } else { 0 })
             }
             Operand::Scalar(bytes) => bytes.0.as_ptr(),
         };
-        if matches!(fill, Fill::Elements) && T::IS_WIDE {
+        let is_stored = operands.iter().any(|operand| matches!(operand, Operand::Lines { half: Some(_), .. }));
+        if matches!(fill, Fill::Elements) && T::IS_WIDE && !is_stored {
             let at = from(&operands[0], range.start).cast::<F::Value>();
             // SAFETY: the line's elements of the range, which are their own values; nobody writes them.
             let values = unsafe { std::slice::from_raw_parts(at, range.len()) };
@@ -315,33 +385,69 @@ impl Lines<'_> {
             }
             return total;
         }
+        let mut places: SmallVec<[*const u8; MAX_INPUTS]> = SmallVec::new();
         for at in range.clone().step_by(TILE) {
             let tile = &mut tile[..TILE.min(range.end - at)];
+            places.clear();
+            let mut spare = widened.iter_mut();
+            for operand in operands {
+                let place = from(operand, at);
+                places.push(match operand {
+                    Operand::Lines { half: Some(dtype), .. } => {
+                        let wide = &mut spare.next().expect("no more are widened")[..tile.len()];
+                        // SAFETY: the line's elements from `at` on, as many as the tile has, of this dtype.
+                        unsafe { widen(self.level, *dtype, place, wide) };
+                        wide.as_ptr().cast()
+                    }
+                    _ => place,
+                });
+            }
             match fill {
+                Fill::Elements if is_stored => {
+                    let from = places[0].cast::<F::Value>();
+                    // SAFETY: these are the tile's values, which were just widened, to f32 as the fold's are.
+                    total = fold_parts::<F>(self.level, total, unsafe { std::slice::from_raw_parts(from, tile.len()) });
+                    continue;
+                }
                 // SAFETY: the line's elements from `at` on, as many as the tile has.
-                Fill::Elements => unsafe { T::widen_from(self.level, from(&operands[0], at).cast(), 1, tile) },
+                Fill::Elements => unsafe { T::widen_from(self.level, places[0].cast(), 1, tile) },
                 Fill::Formula(prologue) => {
-                    let from: SmallVec<[*const u8; 4]> = operands.iter().map(|operand| from(operand, at)).collect();
                     // SAFETY: the line's elements from `at` on, as many as the tile has, of operands that differ along it, and
                     // one of those that do not. They have the program's dtype, which is that of the fold's values.
-                    unsafe { (prologue.fill)(self.level, &from, tile.as_mut_ptr().cast(), tile.len()) };
+                    unsafe { (prologue.fill)(self.level, &places, tile.as_mut_ptr().cast(), tile.len()) };
                 }
                 Fill::Straight(program) => {
                     let input = |number: usize| match &operands[number] {
-                        operand @ Operand::Lines { varies: true, .. } => {
-                            At { at: from(operand, at).cast_mut(), moves: true }
-                        }
+                        Operand::Lines { varies: true, .. } => At { at: places[number].cast_mut(), moves: true },
                         _ => At { at: groups[number].as_ptr().cast_mut(), moves: false },
                     };
                     // SAFETY: as above, but what is the same along the line is repeated for a group.
                     unsafe { program.fill(tile.as_mut_ptr().cast(), tile.len(), input) }
                 }
             }
-            for part in tile.chunks(PART) {
-                total = F::take(total, merge_all::<F>(self.level, part));
-            }
+            total = fold_parts::<F>(self.level, total, tile);
         }
         total
+    }
+}
+
+/// Folds a tile's values.
+fn fold_parts<F: Fold>(level: Level, total: F::Total, values: &[F::Value]) -> F::Total {
+    values.chunks(PART).fold(total, |total, part| F::take(total, merge_all::<F>(level, part)))
+}
+
+/// Widens elements of f16 or bf16.
+///
+/// # Safety
+/// There are as many from `from` on, and nobody writes them.
+unsafe fn widen(level: Level, dtype: DType, from: *const u8, to: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if dtype == DType::F16 {
+            f16::widen_from(level, from.cast(), 1, to);
+        } else {
+            bf16::widen_from(level, from.cast(), 1, to);
+        }
     }
 }
 
@@ -350,7 +456,7 @@ impl Lines<'_> {
 /// # Safety
 /// The operand has a value for this line, of as many bytes, 4 or 8.
 unsafe fn repeat(group: &mut Group, operand: &Operand, line: usize, size: usize) {
-    if let Operand::Lines { at, step, varies: false } = *operand {
+    if let Operand::Lines { at, step, varies: false, .. } = *operand {
         let mut element = [0; 8];
         // SAFETY: the caller's promise.
         unsafe { element.as_mut_ptr().copy_from_nonoverlapping(at.wrapping_offset(line as isize * step), size) };
@@ -359,128 +465,4 @@ unsafe fn repeat(group: &mut Group, operand: &Operand, line: usize, size: usize)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::program;
-    use super::*;
-    use crate::pointwise::registers;
-    use tensor_core::op::{BinaryOp, UnaryOp};
-    use tensor_core::{Backend, Scalar};
-
-    /// What the formulas give is what the program in blocks does, but for the order of a sum's terms.
-    #[test]
-    fn formulas_reduce_to_what_their_programs_do() {
-        for &level in Level::available() {
-            let cpu = Cpu::with_level(level);
-            for dtype in [DType::F32, DType::F64] {
-                for (lines, length) in [(3, 70_000), (100, 1000), (1000, 70), (1, 64)] {
-                    let shape = Shape::new([lines, length]).unwrap();
-                    let layout = Layout::contiguous(shape.clone());
-                    let column = Layout::contiguous(Shape::new([lines, 1]).unwrap()).expand(&shape).unwrap();
-                    let filled = |count: usize, seed: usize| {
-                        let mut buffer = cpu.alloc(count * dtype.size()).unwrap();
-                        for (number, element) in buffer.bytes_mut().chunks_exact_mut(dtype.size()).enumerate() {
-                            let value = ((number * 7919 + seed * 104_729) % 1009) as f64 / 1009.0;
-                            Scalar::Float(value).write(dtype, element);
-                        }
-                        buffer
-                    };
-                    let (x, c, y) = (filled(lines * length, 1), filled(lines, 2), filled(lines * length, 3));
-                    let whole = |buffer| View { buffer, layout: &layout, dtype };
-                    let same = View { buffer: &c, layout: &column, dtype };
-                    let one = |first, then: fn(&mut Program, tensor_core::program::Reg) -> _| {
-                        let mut p = Program::new();
-                        let (a, b) = (p.input(dtype), p.input(dtype));
-                        let value = p.binary(first, a, b);
-                        let value = then(&mut p, value);
-                        p.output(value);
-                        p
-                    };
-                    let exp = one(BinaryOp::Sub, |p, value| p.unary(UnaryOp::Exp, value));
-                    let square = one(BinaryOp::Sub, |p, value| p.unary(UnaryOp::Square, value));
-                    let product = one(BinaryOp::Mul, |_, value| value);
-                    let cases = [
-                        (&exp, [whole(&x), same]),
-                        (&square, [whole(&x), same]),
-                        (&square, [whole(&x), whole(&y)]),
-                        (&product, [whole(&x), whole(&y)]),
-                    ];
-                    for (prologue, inputs) in cases {
-                        for (op, axes) in [(ReduceOp::Sum, &[1][..]), (ReduceOp::Sum, &[0, 1]), (ReduceOp::Max, &[1])] {
-                            let spec = ReduceSpec { op, shape: &shape, axes, prologue };
-                            let to = Layout::contiguous(spec.out_shape());
-                            let results = [false, true].map(|by_formula| {
-                                let mut buffer = cpu.alloc(to.numel() * dtype.size()).unwrap();
-                                let mut out = ViewMut { buffer: &mut buffer, layout: &to, dtype };
-                                if by_formula {
-                                    let is_whole_and_column =
-                                        lines > 1 && axes.len() == 2 && inputs[1].layout != &layout;
-                                    assert_eq!(reduce(level, &spec, &inputs, &mut out), !is_whole_and_column);
-                                    if is_whole_and_column {
-                                        program::reduce(&cpu, &spec, &inputs, out).unwrap();
-                                    }
-                                } else {
-                                    program::reduce(&cpu, &spec, &inputs, out).unwrap();
-                                }
-                                let elements = buffer.bytes().chunks_exact(dtype.size());
-                                elements.map(|element| Scalar::read(dtype, element).as_f64()).collect::<Vec<_>>()
-                            });
-                            for (expected, got) in results[0].iter().zip(&results[1]) {
-                                let off = (expected - got).abs() / expected.abs();
-                                assert!(off <= 1.2e-7, "{prologue} {op:?} {axes:?} {dtype}: {got} for {expected}");
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// What a program of cheap instructions gives tile by tile is what it does in blocks, but for the order of a sum's terms.
-    #[test]
-    fn cheap_programs_reduce_to_what_their_blocks_do() {
-        let dtype = DType::F32;
-        let (lines, length) = (70, 3000);
-        let mut p = Program::new();
-        let [x, column, row] = [(); 3].map(|()| p.input(dtype));
-        let factor = p.scalar(Scalar::Float(-1.5), dtype);
-        let square = p.unary(UnaryOp::Square, x);
-        let scaled = p.binary(BinaryOp::Mul, square, factor);
-        let moved = p.binary(BinaryOp::Sub, column, scaled);
-        let value = p.binary(BinaryOp::Mul, moved, row);
-        p.output(value);
-        let shape = Shape::new([lines, length]).unwrap();
-        let layout = |dims: [usize; 2]| Layout::contiguous(Shape::new(dims).unwrap()).expand(&shape).unwrap();
-        let layouts = [layout([lines, length]), layout([lines, 1]), layout([1, length])];
-        for &level in Level::available() {
-            let cpu = Cpu::with_level(level);
-            let buffers = [lines * length, lines, length].map(|count| {
-                let mut buffer = cpu.alloc(count * dtype.size()).unwrap();
-                for (number, element) in buffer.bytes_mut().chunks_exact_mut(dtype.size()).enumerate() {
-                    Scalar::Float((number * 7919 % 1009) as f64 / 1009.0).write(dtype, element);
-                }
-                buffer
-            });
-            let inputs: Vec<View<'_, Cpu>> =
-                buffers.iter().zip(&layouts).map(|(buffer, layout)| View { buffer, layout, dtype }).collect();
-            for op in [ReduceOp::Sum, ReduceOp::Max] {
-                let spec = ReduceSpec { op, shape: &shape, axes: &[1], prologue: &p };
-                let to = Layout::contiguous(spec.out_shape());
-                let results = [false, true].map(|by_line| {
-                    let mut buffer = cpu.alloc(to.numel() * dtype.size()).unwrap();
-                    let mut out = ViewMut { buffer: &mut buffer, layout: &to, dtype };
-                    if by_line && registers::are_for(level) {
-                        assert!(reduce(level, &spec, &inputs, &mut out), "{level:?}");
-                    } else {
-                        program::reduce(&cpu, &spec, &inputs, out).unwrap();
-                    }
-                    let elements = buffer.bytes().chunks_exact(dtype.size());
-                    elements.map(|element| Scalar::read(dtype, element).as_f64()).collect::<Vec<_>>()
-                });
-                for (expected, got) in results[0].iter().zip(&results[1]) {
-                    let off = (expected - got).abs() / expected.abs().max(1.0);
-                    assert!(off <= 1.2e-7, "{op:?}, {level:?}: {got} for {expected}");
-                }
-            }
-        }
-    }
-}
+mod tests;

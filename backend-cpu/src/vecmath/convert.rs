@@ -7,26 +7,183 @@ use half::{bf16, f16};
 
 use super::{Isa, Level, Task};
 
-/// Converts element by element, compiled per instruction set.
-struct Convert<'a, A, B, F> {
-    src: &'a [A],
-    dst: &'a mut [B],
-    f: F,
+/// A type whose numbers are stored, and computed in f32.
+pub(crate) trait Half: Copy + 'static {
+    /// Zero.
+    const ZERO: Self;
+    /// f32 values of as many elements, in a loop that is compiled for `I`; the lengths are equal.
+    fn widen<I: Isa>(src: &[Self], dst: &mut [f32]);
+    /// The nearest elements.
+    fn narrow<I: Isa>(src: &[f32], dst: &mut [Self]);
 }
 
-impl<A: Copy, B, F: Fn(A) -> B> Task for Convert<'_, A, B, F> {
-    type Output = ();
+impl Half for f16 {
+    const ZERO: Self = Self::ZERO;
+
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        for (d, &s) in self.dst.iter_mut().zip(self.src) {
-            *d = (self.f)(s);
-        }
+    fn widen<I: Isa>(src: &[Self], dst: &mut [f32]) {
+        let done = in_vectors::widen::<I>(src, dst);
+        each(&src[done..], &mut dst[done..], widened_f16);
+    }
+
+    #[inline(always)]
+    fn narrow<I: Isa>(src: &[f32], dst: &mut [Self]) {
+        let done = in_vectors::narrow::<I>(src, dst);
+        each(&src[done..], &mut dst[done..], narrowed_f16);
     }
 }
 
-fn convert<A: Copy, B>(level: Level, src: &[A], dst: &mut [B], f: impl Fn(A) -> B) {
+impl Half for bf16 {
+    const ZERO: Self = Self::ZERO;
+
+    #[inline(always)]
+    fn widen<I: Isa>(src: &[Self], dst: &mut [f32]) {
+        each(src, dst, widened_bf16);
+    }
+
+    #[inline(always)]
+    fn narrow<I: Isa>(src: &[f32], dst: &mut [Self]) {
+        each(src, dst, narrowed_bf16);
+    }
+}
+
+#[inline(always)]
+fn each<A: Copy, B>(src: &[A], dst: &mut [B], f: impl Fn(A) -> B) {
+    for (d, &s) in dst.iter_mut().zip(src) {
+        *d = f(s);
+    }
+}
+
+/// f16 by instructions that convert eight at a time.
+#[cfg(target_arch = "x86_64")]
+mod in_vectors {
+    use super::super::Isa;
+    use half::f16;
+    use std::arch::x86_64::*;
+
+    /// Whether levels with this set have the instructions: those from AVX2 on do.
+    const fn are_for<I: Isa>() -> bool {
+        I::VECTOR_BYTES >= 32
+    }
+
+    /// Widens groups of eight; says how many elements that were.
+    #[inline(always)]
+    pub(super) fn widen<I: Isa>(src: &[f16], dst: &mut [f32]) -> usize {
+        if !are_for::<I>() {
+            return 0;
+        }
+        let (groups, _) = src.as_chunks::<8>();
+        let (to, _) = dst.as_chunks_mut::<8>();
+        for (to, from) in to.iter_mut().zip(groups) {
+            // SAFETY: this code runs at a level of such vectors, which has the instruction; both sides are eight elements.
+            unsafe { _mm256_storeu_ps(to.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast()))) }
+        }
+        groups.len().min(to.len()) * 8
+    }
+
+    /// Narrows groups of eight; says how many elements that were.
+    #[inline(always)]
+    pub(super) fn narrow<I: Isa>(src: &[f32], dst: &mut [f16]) -> usize {
+        if !are_for::<I>() {
+            return 0;
+        }
+        let (groups, _) = src.as_chunks::<8>();
+        let (to, _) = dst.as_chunks_mut::<8>();
+        for (to, from) in to.iter_mut().zip(groups) {
+            // SAFETY: as in `widen`.
+            unsafe {
+                let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_loadu_ps(from.as_ptr()));
+                _mm_storeu_si128(to.as_mut_ptr().cast(), halves);
+            }
+        }
+        groups.len().min(to.len()) * 8
+    }
+}
+
+/// No instructions are known here.
+#[cfg(not(target_arch = "x86_64"))]
+mod in_vectors {
+    use super::super::Isa;
+    use half::f16;
+
+    pub(super) fn widen<I: Isa>(_src: &[f16], _dst: &mut [f32]) -> usize {
+        0
+    }
+
+    pub(super) fn narrow<I: Isa>(_src: &[f32], _dst: &mut [f16]) -> usize {
+        0
+    }
+}
+
+#[inline(always)]
+fn widened_f16(x: f16) -> f32 {
+    let h = u32::from(x.to_bits());
+    let magnitude = (h & 0x7fff) << 13;
+    // The exponents' biases differ by 112. As a product this is right for denormals too.
+    let finite = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
+    let special = magnitude | 0x7f80_0000 | if magnitude > 0x0f80_0000 { 0x0040_0000 } else { 0 };
+    let bits = if magnitude < 0x0f80_0000 { finite } else { special };
+    f32::from_bits(bits | (h & 0x8000) << 16)
+}
+
+#[inline(always)]
+fn narrowed_f16(x: f32) -> f16 {
+    let bits = x.to_bits();
+    let a = bits & 0x7fff_ffff;
+    // Round at bit 13, then shift the bias by 112; what carries beyond the largest exponent is infinity.
+    let rounded = (a.wrapping_add(0x0fff + ((a >> 13) & 1))).wrapping_sub(112 << 23) >> 13;
+    let normal = if rounded > 0x7c00 { 0x7c00 } else { rounded };
+    // Beside 1/2, whose ULP is the smallest f16, the addition rounds to multiples of just that.
+    let small = (f32::from_bits(a) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
+    let finite = if a < 0x3880_0000 { small } else { normal };
+    let nan = 0x7e00 | ((a >> 13) & 0x01ff);
+    let magnitude = if a > 0x7f80_0000 { nan } else { finite };
+    f16::from_bits((magnitude | ((bits >> 16) & 0x8000)) as u16)
+}
+
+#[inline(always)]
+fn widened_bf16(x: bf16) -> f32 {
+    let bits = u32::from(x.to_bits()) << 16;
+    f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { bits | 0x0040_0000 } else { bits })
+}
+
+#[inline(always)]
+fn narrowed_bf16(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+    let nan = (bits >> 16) | 0x0040;
+    bf16::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded } as u16)
+}
+
+/// [`Half::widen`] of all elements.
+struct Widen<'a, H>(&'a [H], &'a mut [f32]);
+/// [`Half::narrow`] of all values.
+struct Narrow<'a, H>(&'a [f32], &'a mut [H]);
+
+impl<H: Half> Task for Widen<'_, H> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        H::widen::<I>(self.0, self.1);
+    }
+}
+
+impl<H: Half> Task for Narrow<'_, H> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        H::narrow::<I>(self.0, self.1);
+    }
+}
+
+fn widen<H: Half>(level: Level, src: &[H], dst: &mut [f32]) {
     assert_eq!(src.len(), dst.len(), "vecmath: source and destination differ in length");
-    level.run(Convert { src, dst, f });
+    level.run(Widen(src, dst));
+}
+
+fn narrow<H: Half>(level: Level, src: &[f32], dst: &mut [H]) {
+    assert_eq!(src.len(), dst.len(), "vecmath: source and destination differ in length");
+    level.run(Narrow(src, dst));
 }
 
 /// f16 to f32, exact.
@@ -42,21 +199,7 @@ fn convert<A: Copy, B>(level: Level, src: &[A], dst: &mut [B], f: impl Fn(A) -> 
 /// assert_eq!(wide, [1.0, 2f32.powi(-24)]);
 /// ```
 pub fn f16_to_f32(level: Level, src: &[f16], dst: &mut [f32]) {
-    convert(
-        level,
-        src,
-        dst,
-        #[inline(always)]
-        |x| {
-            let h = u32::from(x.to_bits());
-            let magnitude = (h & 0x7fff) << 13;
-            // The exponents' biases differ by 112. As a product this is right for denormals too.
-            let finite = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
-            let special = magnitude | 0x7f80_0000 | if magnitude > 0x0f80_0000 { 0x0040_0000 } else { 0 };
-            let bits = if magnitude < 0x0f80_0000 { finite } else { special };
-            f32::from_bits(bits | (h & 0x8000) << 16)
-        },
-    );
+    widen(level, src, dst);
 }
 
 /// f32 to f16, rounded to nearest even.
@@ -64,25 +207,7 @@ pub fn f16_to_f32(level: Level, src: &[f16], dst: &mut [f32]) {
 /// # Panics
 /// If the lengths differ.
 pub fn f32_to_f16(level: Level, src: &[f32], dst: &mut [f16]) {
-    convert(
-        level,
-        src,
-        dst,
-        #[inline(always)]
-        |x| {
-            let bits = x.to_bits();
-            let a = bits & 0x7fff_ffff;
-            // Round at bit 13, then shift the bias by 112; what carries beyond the largest exponent is infinity.
-            let rounded = (a.wrapping_add(0x0fff + ((a >> 13) & 1))).wrapping_sub(112 << 23) >> 13;
-            let normal = if rounded > 0x7c00 { 0x7c00 } else { rounded };
-            // Beside 1/2, whose ULP is the smallest f16, the addition rounds to multiples of just that.
-            let small = (f32::from_bits(a) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
-            let finite = if a < 0x3880_0000 { small } else { normal };
-            let nan = 0x7e00 | ((a >> 13) & 0x01ff);
-            let magnitude = if a > 0x7f80_0000 { nan } else { finite };
-            f16::from_bits((magnitude | ((bits >> 16) & 0x8000)) as u16)
-        },
-    );
+    narrow(level, src, dst);
 }
 
 /// bf16 to f32, exact.
@@ -90,16 +215,7 @@ pub fn f32_to_f16(level: Level, src: &[f32], dst: &mut [f16]) {
 /// # Panics
 /// If the lengths differ.
 pub fn bf16_to_f32(level: Level, src: &[bf16], dst: &mut [f32]) {
-    convert(
-        level,
-        src,
-        dst,
-        #[inline(always)]
-        |x| {
-            let bits = u32::from(x.to_bits()) << 16;
-            f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { bits | 0x0040_0000 } else { bits })
-        },
-    );
+    widen(level, src, dst);
 }
 
 /// f32 to bf16, rounded to nearest even.
@@ -107,18 +223,7 @@ pub fn bf16_to_f32(level: Level, src: &[bf16], dst: &mut [f32]) {
 /// # Panics
 /// If the lengths differ.
 pub fn f32_to_bf16(level: Level, src: &[f32], dst: &mut [bf16]) {
-    convert(
-        level,
-        src,
-        dst,
-        #[inline(always)]
-        |x| {
-            let bits = x.to_bits();
-            let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-            let nan = (bits >> 16) | 0x0040;
-            bf16::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded } as u16)
-        },
-    );
+    narrow(level, src, dst);
 }
 
 #[cfg(test)]

@@ -53,9 +53,17 @@ fn scaled_down<T: Real>(m: T, n: T) -> Scaled<T> {
 /// `(n, r)` with `x = n ln 2 + r`, n an integer, `|r| <= ln 2 / 2` and a little.
 #[inline(always)]
 fn reduce<I: Isa, T: Real>(x: T) -> (T, T) {
-    let n = round_small(x * T::LOG2_E.0);
+    let (magic, r) = reduce_with_magic::<I, T>(x);
+    (magic - T::MAGIC, r)
+}
+
+/// The same, with n as the low mantissa bits of [`Real::MAGIC`] + n.
+#[inline(always)]
+fn reduce_with_magic<I: Isa, T: Real>(x: T) -> (T, T) {
+    let magic = x.mul_add::<I>(T::LOG2_E.0, T::MAGIC);
+    let n = magic - T::MAGIC;
     let r = n.mul_add::<I>(-T::LN2.0, x);
-    (n, n.mul_add::<I>(-T::LN2.1, r))
+    (magic, n.mul_add::<I>(-T::LN2.1, r))
 }
 
 /// exp(r) - 1 for a reduced argument.
@@ -91,6 +99,46 @@ pub(super) fn exp_scaled_down_sum<I: Isa, T: Real>(x: T, lo: T) -> Scaled<T> {
 pub(super) fn exp_moderate<I: Isa, T: Real>(x: T) -> T {
     let (n, r) = reduce::<I, T>(x);
     (expm1_reduced::<I, T>(r) + T::lit(1.0)) * T::pow2(n)
+}
+
+/// The same where [`is_moderate`], and anything elsewhere.
+#[inline(always)]
+pub(crate) fn exp_if_moderate<I: Isa, T: Real>(x: T) -> T {
+    let (magic, r) = reduce_with_magic::<I, T>(x);
+    (expm1_reduced::<I, T>(r) + T::lit(1.0)).times_pow2(magic)
+}
+
+/// Whether [`exp_if_moderate`] gives what [`exp`] does. NaN is not.
+#[inline(always)]
+pub(crate) fn is_moderate<T: Real>(x: T) -> bool {
+    x.abs() <= T::EXP_MODERATE
+}
+
+/// Arguments that are looked at together: if all are moderate, none takes the steps that very large and small ones need.
+pub(crate) const TOGETHER: usize = 256;
+
+/// `to[i] = exp(from[i] − less)`, each as [`exp`] gives it.
+#[inline(always)]
+pub(crate) fn exp_of_differences<I: Isa, T: Real>(from: &[T], less: T, to: &mut [T]) {
+    for (to, from) in to.chunks_mut(TOGETHER).zip(from.chunks(TOGETHER)) {
+        if !all_moderate::<I, T>(from, less, to) {
+            for (to, &x) in to.iter_mut().zip(from) {
+                *to = exp::<I, T>(x - less);
+            }
+        }
+    }
+}
+
+/// Says whether all arguments are moderate, so that the results are right.
+#[inline(always)]
+fn all_moderate<I: Isa, T: Real>(from: &[T], less: T, to: &mut [T]) -> bool {
+    let mut moderate = true;
+    for (to, &x) in to.iter_mut().zip(from) {
+        let x = x - less;
+        moderate &= is_moderate(x);
+        *to = exp_if_moderate::<I, T>(x);
+    }
+    moderate
 }
 
 /// `exp(-|x|)`, underflowing through denormals to 0.
@@ -226,4 +274,53 @@ pub fn tanh<I: Isa, T: Real>(x: T) -> T {
     let s = T::pow2(n);
     let e = s.mul_add::<I>(m, s - T::lit(1.0));
     (e / (e + T::lit(2.0))).copysign(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Level, Task};
+    use super::*;
+
+    struct Both<'a, T>(&'a [T], T, [&'a mut [T]; 2]);
+
+    impl<T: Real> Task for Both<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<I: Isa>(self) {
+            let Self(from, less, [together, alone]) = self;
+            exp_of_differences::<I, T>(from, less, together);
+            for (to, &x) in alone.iter_mut().zip(from) {
+                *to = exp::<I, T>(x - less);
+            }
+        }
+    }
+
+    fn check<T: Real>(level: Level, from: &[T], less: T) {
+        let (mut together, mut alone) = (from.to_vec(), from.to_vec());
+        level.run(Both(from, less, [&mut together, &mut alone]));
+        for ((&x, &got), &expected) in from.iter().zip(&together).zip(&alone) {
+            let (got, expected, x) = (got.to_f64(), expected.to_f64(), x.to_f64());
+            assert!(got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan(), "{level:?} {x}: {got}");
+        }
+    }
+
+    /// What is computed together does not matter: moderate arguments, all others, and both by turns.
+    #[test]
+    fn exponentials_are_the_same_together() {
+        for &level in Level::available() {
+            for bound in [1.0, 86.0, 120.0, 800.0] {
+                let mut x: Vec<f64> = (-1000..=1000).map(|number| f64::from(number) / 1000.0 * bound).collect();
+                for _ in 0..2 {
+                    let narrow: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+                    for less in [0.0, 0.3, f64::INFINITY, f64::NAN] {
+                        check::<f64>(level, &x, less);
+                        check::<f32>(level, &narrow, less as f32);
+                    }
+                    for (number, special) in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN].into_iter().enumerate() {
+                        x[number * 700 + 5] = special;
+                    }
+                }
+            }
+        }
+    }
 }

@@ -48,7 +48,9 @@ pub trait Real:
 
     /// Above this `exp` overflows; below the second, it is 0 even as a denormal.
     const EXP_RANGE: (Self, Self);
-    /// The same for `exp2`.
+    /// Up to this absolute value `exp` and the power of two in it are normal numbers.
+    const EXP_MODERATE: Self;
+    /// [`Real::EXP_RANGE`] for `exp2`.
     const EXP2_RANGE: (Self, Self);
     /// Above this `expm1` overflows; below the second, it is -1.
     const EXPM1_RANGE: (Self, Self);
@@ -128,6 +130,8 @@ pub trait Real:
     fn round_ties_even<I: Isa>(self) -> Self;
     /// `2^n` for an integer `n` whose result is a normal number.
     fn pow2(n: Self) -> Self;
+    /// `self · 2^n` if both are normal numbers, where `magic` is [`Real::MAGIC`] + n.
+    fn times_pow2(self, magic: Self) -> Self;
     /// For a positive normal number: `(e, m)` with `self = 2^e m` and `sqrt(1/2) <= m < sqrt(2)`.
     fn split_exponent(self) -> (Self, Self);
     /// Rounds the number to half its mantissa, so that products of such numbers are exact.
@@ -276,6 +280,11 @@ macro_rules! shared_methods {
             $float::from_bits((n + (Self::MAGIC + $bias_float)).to_bits() << $mantissa)
         }
         #[inline(always)]
+        fn times_pow2(self, magic: Self) -> Self {
+            // n's low bits meet the exponent; the shift drops all above them.
+            $float::from_bits(self.to_bits().wrapping_add(magic.to_bits() << $mantissa))
+        }
+        #[inline(always)]
         fn split_exponent(self) -> (Self, Self) {
             // Subtracting sqrt(1/2)'s bits lets the exponent field step at sqrt(1/2) instead of 1. The field goes to
             // a float through the mantissa of 2^mantissa: AVX2 cannot convert 64-bit integers.
@@ -310,6 +319,7 @@ impl Real for f32 {
     const SPLITTER: Self = 4097.0;
     const STEP: (Self, Self) = (64.0, 18_446_744_073_709_551_616.0);
     const EXP_RANGE: (Self, Self) = (89.0, -105.0);
+    const EXP_MODERATE: Self = 86.0;
     const EXP2_RANGE: (Self, Self) = (129.0, -152.0);
     const EXPM1_RANGE: (Self, Self) = (89.0, -20.0);
     const LN2: (Self, Self) = (0.693_176_27, -2.908_897_1e-5);
@@ -409,6 +419,7 @@ impl Real for f64 {
     const SPLITTER: Self = 134_217_729.0;
     const STEP: (Self, Self) = (256.0, 1.157_920_892_373_162e77);
     const EXP_RANGE: (Self, Self) = (710.0, -746.0);
+    const EXP_MODERATE: Self = 707.0;
     const EXP2_RANGE: (Self, Self) = (1025.0, -1077.0);
     const EXPM1_RANGE: (Self, Self) = (710.0, -40.0);
     const LN2: (Self, Self) = (0.693_147_180_558_298_7, 1.646_594_958_289_708_2e-12);
