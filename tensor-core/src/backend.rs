@@ -235,8 +235,8 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
         rows::by_steps(self, spec, inputs, out)
     }
 
-    /// Whether the device has kernels for [`attention`](Self::attention) and its gradients in a dtype. Without, attention is made of
-    /// products and a softmax.
+    /// Whether the device has kernels for [`attention`](Self::attention) and its gradients in a dtype. Without, `autograd` makes
+    /// attention of products and a softmax, and does not call them.
     fn has_attention(&self, dtype: DType) -> bool {
         let _ = dtype;
         false
@@ -245,14 +245,12 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
     /// `softmax(q·kᵀ·scale)·v` of matrices in the last two axes: queries `[…, L, d]`, keys `[…, S, d]`, values `[…, S, e]`, the
     /// result `[…, L, e]`. The weights, L×S numbers for each head, are not to be held all at once: that is what a kernel is for.
     ///
-    /// Promised: [`has_attention`](Self::has_attention) is true of the dtype, which all have; leading axes are the same; there are
-    /// elements; `out` is contiguous.
+    /// Promised: all have one float dtype; leading axes are the same; there are elements; `out` is contiguous.
     ///
     /// # Errors
     /// If the device fails.
     fn attention(&self, spec: &AttentionSpec, inputs: [View<'_, Self>; 3], out: ViewMut<'_, Self>) -> Result<()> {
-        let _ = (spec, inputs, out);
-        unreachable!("a device that has attention computes it")
+        fallback::attention(self, spec, inputs, out)
     }
 
     /// The gradients of queries, keys and values, from these and the gradient of [`attention`](Self::attention)'s result. Keys that
@@ -268,8 +266,7 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
         inputs: [View<'_, Self>; 4],
         outs: [ViewMut<'_, Self>; 3],
     ) -> Result<()> {
-        let _ = (spec, inputs, outs);
-        unreachable!("a device that has attention computes its gradients")
+        fallback::attention_gradients(self, spec, inputs, outs)
     }
 }
 

@@ -24,7 +24,8 @@
 
 use crate::reference::{self, HostInput, HostView, HostViewMut};
 use crate::{
-    Backend, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape, View, ViewMut,
+    AttentionSpec, Backend, Error, ErrorKind, Input, MatmulSpec, Program, ReduceSpec, Result, ScanOp, ScatterOp, Shape,
+    View, ViewMut,
 };
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -190,6 +191,45 @@ pub fn softmax<B: Backend>(backend: &B, axis: usize, log: bool, input: View<'_, 
     note_fallback(if log { "log_softmax" } else { "softmax" }, backend)?;
     let held = download(backend, input.buffer)?;
     replace(backend, out, |out| reference::softmax(axis, log, &on_host(&input, &held), out))
+}
+
+/// [`Backend::attention`] by the reference interpreter.
+///
+/// # Errors
+/// If the device fails, or `GRADIX_DENY_FALLBACK=1` is set.
+pub fn attention<B: Backend>(
+    backend: &B,
+    spec: &AttentionSpec,
+    inputs: [View<'_, B>; 3],
+    out: ViewMut<'_, B>,
+) -> Result<()> {
+    note_fallback("attention", backend)?;
+    let [query, key, value] = &inputs;
+    let (a, b, c) =
+        (download(backend, query.buffer)?, download(backend, key.buffer)?, download(backend, value.buffer)?);
+    let views = [&on_host(query, &a), &on_host(key, &b), &on_host(value, &c)];
+    replace(backend, out, |out| reference::attention(spec, views, out))
+}
+
+/// [`Backend::attention_gradients`] by the reference interpreter.
+///
+/// # Errors
+/// If the device fails, or `GRADIX_DENY_FALLBACK=1` is set.
+pub fn attention_gradients<B: Backend>(
+    backend: &B,
+    spec: &AttentionSpec,
+    inputs: [View<'_, B>; 4],
+    outs: [ViewMut<'_, B>; 3],
+) -> Result<()> {
+    note_fallback("attention_gradients", backend)?;
+    let held = inputs.iter().map(|view| download(backend, view.buffer)).collect::<Result<SmallVec<[_; 4]>>>()?;
+    let views = [0, 1, 2, 3].map(|number| on_host(&inputs[number], &held[number]));
+    let mut bytes = outs.iter().map(|out| download(backend, out.buffer)).collect::<Result<SmallVec<[_; 3]>>>()?;
+    let [a, b, c] = &mut bytes[..] else { unreachable!("there are three gradients") };
+    let on_host = |number: usize, bytes| HostViewMut { bytes, layout: outs[number].layout, dtype: outs[number].dtype };
+    let (mut of_query, mut of_key, mut of_value) = (on_host(0, a), on_host(1, b), on_host(2, c));
+    reference::attention_gradients(spec, views.each_ref(), [&mut of_query, &mut of_key, &mut of_value]);
+    outs.into_iter().zip(&bytes).try_for_each(|(out, bytes)| backend.write(out.buffer, 0, bytes))
 }
 
 fn download<B: Backend>(backend: &B, buffer: &B::Buffer) -> Result<Vec<u8>> {

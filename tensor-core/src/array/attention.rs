@@ -1,4 +1,4 @@
-//! Attention by a kernel of the device's own.
+//! Attention as one operation.
 
 use super::Array;
 use crate::backend::ViewMut;
@@ -8,7 +8,7 @@ impl<B: Backend> Array<B> {
     /// `softmax(q·kᵀ·scale)·v`, as [`Backend::attention`] says: these are the queries.
     ///
     /// # Errors
-    /// If shapes, dtypes or devices do not fit, there are no elements, the device has no kernel for the dtype, or it fails.
+    /// If shapes, dtypes or devices do not fit, there are no elements, the dtype is no float, or the device fails.
     pub fn attention(&self, key: &Self, value: &Self, spec: &AttentionSpec) -> Result<Self> {
         let shape = self.attended(key, value, spec)?;
         let [query, key, value] = [self.held()?, key.held()?, value.held()?];
@@ -58,9 +58,9 @@ impl<B: Backend> Array<B> {
         let op = "attention";
         self.same_device(key, op)?;
         self.same_device(value, op)?;
-        if !self.backend.has_attention(self.dtype) || [key.dtype, value.dtype] != [self.dtype; 2] {
+        if !self.dtype.is_float() || [key.dtype, value.dtype] != [self.dtype; 2] {
             let got = format!("{}, {} and {}", self.dtype, key.dtype, value.dtype);
-            return Err(Error::dtype(op, "three tensors of one dtype that the device has a kernel for", got));
+            return Err(Error::dtype(op, "three tensors of one float dtype", got));
         }
         let positive = spec.scale > 0.0;
         let fits = match (self.dims(), key.dims(), value.dims()) {

@@ -5,6 +5,7 @@ use super::judge::Bound;
 use super::tensor::{Arrangement, HostTensor};
 use super::values::{Rng, sample};
 use crate::backend::{View, ViewMut};
+use crate::reference;
 use crate::{AttentionSpec, Backend, DType};
 
 /// The cases of attention. A device that has no kernel for a dtype passes them: nobody will ask it.
@@ -95,11 +96,11 @@ fn check<B: Backend>(probe: &mut Probe<'_, B>, causal: bool, inputs: &[HostTenso
     let dtype = inputs[0].dtype;
     let dims = inputs.each_ref().map(|input| input.shape().dims().to_vec());
     let spec = AttentionSpec { scale: 0.625, causal };
-    let expected = Expected::new(&spec, inputs);
     let outs = [3, 0, 1, 2].map(|like| HostTensor::unwritten(dtype, Arrangement::Contiguous.layout(&dims[like])));
     let held =
         [probe.upload(&inputs[0])?, probe.upload(&inputs[1])?, probe.upload(&inputs[2])?, probe.upload(&inputs[3])?];
     let view = |number: usize| View { buffer: &held[number], layout: &inputs[number].layout, dtype };
+    let (expected, scales) = (expected(&spec, inputs, &outs), scales(&spec, inputs));
     let result = probe.written(&outs[0], |out| probe.backend.attention(&spec, [view(0), view(1), view(2)], out))?;
     let mut buffers = [probe.upload(&outs[1])?, probe.upload(&outs[2])?, probe.upload(&outs[3])?];
     if probe.leaves_out() {
@@ -117,81 +118,60 @@ fn check<B: Backend>(probe: &mut Probe<'_, B>, causal: bool, inputs: &[HostTenso
     }
     for (number, name) in ["result", "gradient of queries", "gradient of keys", "gradient of values"].iter().enumerate()
     {
-        let (wanted, scale) = (&expected.values[number], expected.scales[number]);
-        let mut bytes = outs[number].bytes.clone();
-        for (element, &value) in bytes.chunks_exact_mut(dtype.size()).zip(wanted) {
-            crate::Scalar::Float(value).write(dtype, element);
-        }
-        let bound = Bound::at_scale(64.0, scale, dtype);
+        let bound = Bound::at_scale(64.0, scales[number], dtype);
         let about = format!("{name}, queries {:?}, keys {:?}, {what}", dims[0], dims[1]);
-        probe.compare_all(&outs[number], &got[number], &bytes, bound, &about)?;
+        probe.compare_all(&outs[number], &got[number], &expected[number], bound, &about)?;
     }
     Ok(())
 }
 
-/// What is expected, computed in f64: the result and the gradients of queries, keys and values.
-struct Expected {
-    values: [Vec<f64>; 4],
-    /// The size of what was added up for each.
-    scales: [f64; 4],
+/// What the reference makes of these: the result, and the gradients of queries, keys and values.
+fn expected(spec: &AttentionSpec, inputs: &[HostTensor; 4], outs: &[HostTensor; 4]) -> [Vec<u8>; 4] {
+    let [query, key, value, gradient] = &inputs.each_ref().map(HostTensor::view);
+    let mut made = outs.clone();
+    let [out, of_query, of_key, of_value] = &mut made.each_mut().map(HostTensor::view_mut);
+    reference::attention(spec, [query, key, value], out);
+    reference::attention_gradients(spec, [query, key, value, gradient], [of_query, of_key, of_value]);
+    made.map(|tensor| tensor.bytes)
 }
 
-impl Expected {
-    fn new(spec: &AttentionSpec, inputs: &[HostTensor; 4]) -> Self {
-        let [q, k, v, g] = inputs.each_ref().map(|input| input.values().iter().map(|x| x.as_f64()).collect::<Vec<_>>());
-        let size = |input: usize, from_last: usize| {
-            let dims = inputs[input].shape().dims();
-            dims[dims.len() - from_last]
-        };
-        let [places, keys, width, of_value] = [size(0, 2), size(1, 2), size(0, 1), size(2, 1)];
-        let mut values = [vec![0.0; g.len()], vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]];
-        let mut scales = [1.0_f64; 4];
-        for head in 0..q.len() / (places * width) {
-            let row =
-                |x: &[f64], rows: usize, row: usize, width: usize| x[(head * rows + row) * width..][..width].to_vec();
-            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-            // Errors of scores make relative errors of weights.
-            let mut largest_score = 1.0_f64;
-            let mut sizes = vec![[0.0_f64; 2]; keys];
-            for place in 0..places {
-                let seen = if spec.causal { keys.min(place + 1) } else { keys };
-                let (query, of_result) = (row(&q, places, place, width), row(&g, places, place, of_value));
-                let scores: Vec<f64> =
-                    (0..seen).map(|key| spec.scale * dot(&query, &row(&k, keys, key, width))).collect();
-                let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                largest_score = scores.iter().fold(largest_score, |largest, x| largest.max(x.abs()));
-                let exponentials: Vec<f64> = scores.iter().map(|score| (score - top).exp()).collect();
-                let total: f64 = exponentials.iter().sum();
-                let weights: Vec<f64> = exponentials.iter().map(|x| x / total).collect();
-                let of_weights: Vec<f64> =
-                    (0..seen).map(|key| dot(&of_result, &row(&v, keys, key, of_value))).collect();
-                let along = dot(&weights, &of_weights);
-                let magnitude = of_weights.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
-                for key in 0..seen {
-                    let of_score = weights[key] * (of_weights[key] - along) * spec.scale;
-                    for at in 0..of_value {
-                        values[0][(head * places + place) * of_value + at] +=
-                            weights[key] * v[(head * keys + key) * of_value + at];
-                        values[3][(head * keys + key) * of_value + at] += weights[key] * of_result[at];
-                    }
-                    for at in 0..width {
-                        values[1][(head * places + place) * width + at] +=
-                            of_score * k[(head * keys + key) * width + at];
-                        values[2][(head * keys + key) * width + at] += of_score * query[at];
-                    }
-                    sizes[key][0] += weights[key] * magnitude * spec.scale;
-                    sizes[key][1] += weights[key];
-                }
-                let of_query = magnitude * spec.scale;
-                scales[1] = scales[1].max(of_query * largest(&k) * largest_score);
+/// The size of what is added up for each of these, which is what their errors are measured by.
+fn scales(spec: &AttentionSpec, inputs: &[HostTensor; 4]) -> [f64; 4] {
+    let [q, k, v, g] = inputs.each_ref().map(|input| input.values().iter().map(|x| x.as_f64()).collect::<Vec<_>>());
+    let size = |input: usize, from_last: usize| {
+        let dims = inputs[input].shape().dims();
+        dims[dims.len() - from_last]
+    };
+    let [places, keys, width, of_value] = [size(0, 2), size(1, 2), size(0, 1), size(2, 1)];
+    let mut scales = [1.0_f64; 4];
+    for head in 0..q.len() / (places * width) {
+        let row = |x: &[f64], rows: usize, row: usize, width: usize| x[(head * rows + row) * width..][..width].to_vec();
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        // Errors of scores make relative errors of weights.
+        let mut largest_score = 1.0_f64;
+        let mut sizes = vec![[0.0_f64; 2]; keys];
+        for place in 0..places {
+            let seen = if spec.causal { keys.min(place + 1) } else { keys };
+            let (query, of_result) = (row(&q, places, place, width), row(&g, places, place, of_value));
+            let scores: Vec<f64> = (0..seen).map(|key| spec.scale * dot(&query, &row(&k, keys, key, width))).collect();
+            let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            largest_score = scores.iter().fold(largest_score, |largest, x| largest.max(x.abs()));
+            let total: f64 = scores.iter().map(|score| (score - top).exp()).sum();
+            let of_weights = (0..seen).map(|key| dot(&of_result, &row(&v, keys, key, of_value)));
+            let magnitude = of_weights.fold(0.0, |largest: f64, x| largest.max(x.abs()));
+            for (score, size) in scores.iter().zip(&mut sizes) {
+                let weight = (score - top).exp() / total;
+                size[0] += weight * magnitude * spec.scale;
+                size[1] += weight;
             }
-            let most = |which: usize| sizes.iter().fold(0.0, |most: f64, size| most.max(size[which]));
-            scales[0] = scales[0].max(largest(&v) * largest_score);
-            scales[2] = scales[2].max(2.0 * most(0) * largest(&q) * largest_score);
-            scales[3] = scales[3].max(most(1) * largest(&g) * largest_score);
+            scales[1] = scales[1].max(magnitude * spec.scale * largest(&k) * largest_score);
         }
-        Self { values, scales }
+        let most = |which: usize| sizes.iter().fold(0.0, |most: f64, size| most.max(size[which]));
+        scales[0] = scales[0].max(largest(&v) * largest_score);
+        scales[2] = scales[2].max(2.0 * most(0) * largest(&q) * largest_score);
+        scales[3] = scales[3].max(most(1) * largest(&g) * largest_score);
     }
+    scales
 }
 
 /// The largest magnitude that is a number.

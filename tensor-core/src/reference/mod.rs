@@ -4,9 +4,11 @@
 //! element at a time, floats in f64, and rounds to the dtype after each instruction (f16 and bf16 to f32 between
 //! instructions, as they are storage types). It is slow and stays so.
 
+mod attention;
 mod backend;
 mod pointwise;
 
+pub use attention::{attention, attention_gradients};
 pub use backend::{HostBuffer, Reference};
 pub use pointwise::{evaluate, pointwise};
 

@@ -1,6 +1,7 @@
 //! Arrays against plain obvious Rust: every view, promotion rule, reduction, index operation and error sentence, on a
 //! backend that checks what the front promises to every backend.
 
+mod attention;
 mod constants;
 mod conv;
 mod create;
