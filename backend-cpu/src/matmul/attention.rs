@@ -15,7 +15,7 @@ use crate::Cpu;
 use crate::number::Wide;
 use crate::parallel::for_each_range;
 use crate::strided::{Axes, Source, Target, Walk, axes_of, count, merge};
-use crate::vecmath::{Isa, Level, Real, Task, exp};
+use crate::vecmath::{Isa, Level, Real, Task, exp, exp_if_moderate, is_moderate};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tensor_core::{AttentionSpec, Backend, DType, Error, ErrorKind, Result, View, ViewMut};
@@ -181,13 +181,9 @@ unsafe fn weigh<T: Score>(
         multiply(level, [key, block], weights, [keys, lanes, sizes.width], false)?;
         std::slice::from_raw_parts_mut(weights.at(0), keys * lanes)
     };
-    if sizes.causal {
-        for (key, scores) in scores.chunks_exact_mut(lanes).enumerate().skip(places.start + 1) {
-            // Places before the key do not see it.
-            scores[..key - places.start].fill(-T::INFINITY);
-        }
-    }
-    level.run(Exponentials { scores, lanes, scale, totals });
+    // Places before a key do not see it.
+    let unseen = if sizes.causal { places.start } else { keys };
+    level.run(Exponentials { scores, lanes, unseen, scale, totals });
     Some(())
 }
 
@@ -196,6 +192,8 @@ struct Exponentials<'a, T> {
     scores: &'a mut [T],
     /// Columns.
     lanes: usize,
+    /// Row `unseen + n` counts in the columns from `n` on; in the others it is 0.
+    unseen: usize,
     scale: T,
     totals: &'a mut [f64; PLACES],
 }
@@ -214,20 +212,37 @@ impl<T: Score> Task for Exponentials<'_, T> {
 impl<T: Score> Exponentials<'_, T> {
     #[inline(always)]
     fn columns<I: Isa>(self, lanes: usize) {
-        let Self { scores, scale, totals, .. } = self;
+        let Self { scores, unseen, scale, totals, .. } = self;
         let mut tops = [-T::INFINITY; PLACES];
-        for row in scores.chunks_exact(lanes) {
-            for (top, &score) in tops.iter_mut().zip(row) {
+        let raise = |tops: &mut [T], scores: &[T]| {
+            for (top, &score) in tops.iter_mut().zip(scores) {
                 *top = if score > *top { score } else { *top };
+            }
+        };
+        for (row, scores) in scores.chunks_exact(lanes).enumerate() {
+            match row.saturating_sub(unseen) {
+                0 => raise(&mut tops[..lanes], scores),
+                first => raise(&mut tops[first..lanes], &scores[first..]),
             }
         }
         *totals = [0.0; PLACES];
-        for rows in scores.chunks_mut(TOGETHER * lanes) {
+        for (block, rows) in scores.chunks_mut(TOGETHER * lanes).enumerate() {
             let mut sums = [T::default(); PLACES];
-            for row in rows.chunks_exact_mut(lanes) {
-                for ((score, &top), sum) in row.iter_mut().zip(&tops).zip(&mut sums) {
-                    *score = exp::<I, T>((*score - top) * scale);
-                    *sum = *sum + *score;
+            for (row, scores) in rows.chunks_exact_mut(lanes).enumerate() {
+                let mut moderate = true;
+                for (score, &top) in scores.iter_mut().zip(&tops) {
+                    *score = (*score - top) * scale;
+                    moderate &= is_moderate(*score);
+                }
+                if moderate {
+                    scores.iter_mut().for_each(|score| *score = exp_if_moderate::<I, T>(*score));
+                } else {
+                    scores.iter_mut().for_each(|score| *score = exp::<I, T>(*score));
+                }
+                let first = (block * TOGETHER + row).saturating_sub(unseen);
+                scores[..first].fill(T::default());
+                for (sum, &score) in sums.iter_mut().zip(&*scores) {
+                    *sum = *sum + score;
                 }
             }
             for (total, sum) in totals.iter_mut().zip(sums) {
