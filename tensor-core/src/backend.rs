@@ -2,7 +2,7 @@
 //!
 //! Design choices:
 //! - **Few methods, operations as data.** A pointwise kernel is described by a [`Program`], so adding an operation adds no
-//!   method. What remains are the access patterns that differ: reduce, scan, matmul, gather, scatter, sort, softmax, rows.
+//!   method. What remains are the access patterns that differ: reduce, scan, matmul, gather, scatter, sort, topk, softmax, rows.
 //! - **The front checks, the back trusts.** [`Array`](crate::Array) validates shapes, dtypes, bounds and devices once, for
 //!   everyone. A backend may rely on what each method's documentation promises and returns `Err` only for what nobody could
 //!   foresee: no memory, a lost device, a kernel that does not compile.
@@ -15,7 +15,7 @@
 
 use crate::rows::{self, RowSpec};
 use crate::shape::Dims;
-use crate::{AttentionSpec, DType, Layout, MatmulSpec, Program, Result, Shape, fallback};
+use crate::{AttentionSpec, DType, Layout, MatmulSpec, Program, Result, Shape, fallback, mask, topk};
 use std::borrow::Cow;
 use std::fmt::Debug;
 
@@ -191,6 +191,19 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
         fallback::scatter(self, op, axis, index, src, out)
     }
 
+    /// The numbers of a vector's true elements, in order.
+    ///
+    /// Promised: `mask` is a vector of `Bool`, with any stride; `out` is a contiguous vector of `I64` that has a place for each true
+    /// element, of which there is one at least.
+    ///
+    /// What is provided is [`mask::by_scatter`]: four passes and a scatter. A backend gains by counting and writing.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn mask_indices(&self, mask: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        mask::by_scatter(self, mask, out)
+    }
+
     /// Sorts along an axis, stably; `indices` says where each value came from.
     ///
     /// Promised: all three have one shape, `values` has `input`'s dtype, `indices` is `I64`, both are contiguous. NaN counts
@@ -207,6 +220,27 @@ pub trait Backend: Clone + PartialEq + Eq + Debug + Send + Sync + 'static {
         indices: ViewMut<'_, Self>,
     ) -> Result<()> {
         fallback::sort(self, axis, descending, input, values, indices)
+    }
+
+    /// The first ones of what [`sort`](Self::sort) gives along an axis, descending for the `largest`: in the same order, of equal
+    /// ones the first.
+    ///
+    /// Promised: as for [`sort`](Self::sort), but `values` and `indices` are at least 1 and at most as long as `input` along the
+    /// axis, and have as many elements as are wanted.
+    ///
+    /// What is provided is [`topk::by_sort`], which sorts everything. A backend gains by throwing most elements out unsorted.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn topk(
+        &self,
+        axis: usize,
+        largest: bool,
+        input: View<'_, Self>,
+        values: ViewMut<'_, Self>,
+        indices: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        topk::by_sort(self, axis, largest, input, values, indices)
     }
 
     /// `out = eˣ⁻ᵐ / Σ eˣ⁻ᵐ` along an axis with `m` its maximum, or the logarithm of that.

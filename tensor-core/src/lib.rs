@@ -12,6 +12,7 @@ mod dtype;
 mod error;
 pub mod fallback;
 pub mod layout;
+pub mod mask;
 pub mod matmul;
 pub mod npy;
 pub mod npz;
@@ -23,6 +24,7 @@ pub mod reference;
 pub mod rows;
 mod scalar;
 pub mod shape;
+pub mod topk;
 
 pub use array::{Array, Number, Operand, fusion_enabled};
 pub use backend::{Backend, DeviceInfo, DeviceKind, Input, ReduceOp, ReduceSpec, ScanOp, ScatterOp, View, ViewMut};

@@ -9,6 +9,7 @@ use crate::backend::{Input, ReduceOp, ReduceSpec, View, ViewMut};
 use crate::program::MAX_INPUTS;
 use crate::{Backend, DType, Layout, Program, Result, Shape};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// A computation over rows, see [`Backend::rows`].
 ///
@@ -55,12 +56,12 @@ pub struct RowSpec<'a> {
 /// A step of a computation over rows.
 ///
 /// Values have numbers: first come the inputs in order, then the steps' own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct RowStep {
     /// What the program runs for, and what becomes of its values.
     pub kind: RowKind,
-    /// What is computed; has one output, and uses no positions.
-    pub program: Program,
+    /// What is computed; has one output, and uses no positions. Shared, as the same steps are done for tensor after tensor.
+    pub program: Arc<Program>,
     /// The number of the value that each of the program's inputs reads: an input, or an earlier step's.
     pub reads: SmallVec<[u8; MAX_INPUTS]>,
 }
@@ -76,10 +77,18 @@ pub enum RowKind {
     Elements,
 }
 
+impl Clone for RowStep {
+    #[inline]
+    fn clone(&self) -> Self {
+        // One copy of the list, where deriving it would push element by element.
+        Self { kind: self.kind, program: Arc::clone(&self.program), reads: SmallVec::from_slice(&self.reads) }
+    }
+}
+
 impl RowStep {
     /// A step.
-    pub fn new(kind: RowKind, program: Program, reads: &[u8]) -> Self {
-        Self { kind, program, reads: SmallVec::from_slice(reads) }
+    pub fn new(kind: RowKind, program: impl Into<Arc<Program>>, reads: &[u8]) -> Self {
+        Self { kind, program: program.into(), reads: SmallVec::from_slice(reads) }
     }
 
     /// The dtype of its values.

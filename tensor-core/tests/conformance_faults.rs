@@ -26,8 +26,12 @@ enum Fault {
     LostSecondOutput,
     /// Reads begin at the start of the buffer.
     IgnoredOffsetInRead,
+    /// True elements of a mask are counted from the second one on.
+    MaskCountedFromOne,
     /// Equal values come in any order.
     UnstableSort,
+    /// Equal ones of the largest come in any order.
+    UnstableTopk,
     /// Words 1 and 2 of a random block are exchanged.
     WrongPhiloxWord,
     /// a·b + c is rounded once.
@@ -55,6 +59,25 @@ fn lend<'a>(view: &View<'a, Faulty>) -> View<'a, Reference> {
 }
 
 impl Faulty {
+    /// Two neighbours of one value change places.
+    fn swap_ties(&self, values: &mut ViewMut<'_, Self>, indices: &mut ViewMut<'_, Self>) -> Result<()> {
+        let mut held = Vec::new();
+        self.spoil(values, |_, value| {
+            held.push(value);
+            None
+        })?;
+        let tie = held.windows(2).position(|pair| pair[0] == pair[1]);
+        let mut order = Vec::new();
+        self.spoil(indices, |_, value| {
+            order.push(value);
+            None
+        })?;
+        if let Some(tie) = tie {
+            order.swap(tie, tie + 1);
+        }
+        self.spoil(indices, |number, _| Some(order[number]))
+    }
+
     /// Replaces some elements of an output, by row-major number.
     fn spoil(
         &self,
@@ -266,6 +289,15 @@ impl Backend for Faulty {
         Ok(())
     }
 
+    fn mask_indices(&self, mask: View<'_, Self>, mut out: ViewMut<'_, Self>) -> Result<()> {
+        let target = ViewMut { buffer: &mut *out.buffer, layout: out.layout, dtype: out.dtype };
+        Reference.mask_indices(lend(&mask), target)?;
+        if self.0 == Fault::MaskCountedFromOne {
+            self.spoil(&mut out, |_, value| Some(Scalar::Int(value.as_i64() + 1)))?;
+        }
+        Ok(())
+    }
+
     fn sort(
         &self,
         axis: usize,
@@ -278,22 +310,24 @@ impl Backend for Faulty {
         let lent_indices = ViewMut { buffer: &mut *indices.buffer, layout: indices.layout, dtype: indices.dtype };
         Reference.sort(axis, descending, lend(&input), lent_values, lent_indices)?;
         if self.0 == Fault::UnstableSort && input.layout.rank() == 1 {
-            // Two neighbours of one value change places.
-            let mut held = Vec::new();
-            self.spoil(&mut values, |_, value| {
-                held.push(value);
-                None
-            })?;
-            let tie = held.windows(2).position(|pair| pair[0] == pair[1]);
-            let mut order = Vec::new();
-            self.spoil(&mut indices, |_, value| {
-                order.push(value);
-                None
-            })?;
-            if let Some(tie) = tie {
-                order.swap(tie, tie + 1);
-            }
-            self.spoil(&mut indices, |number, _| Some(order[number]))?;
+            self.swap_ties(&mut values, &mut indices)?;
+        }
+        Ok(())
+    }
+
+    fn topk(
+        &self,
+        axis: usize,
+        largest: bool,
+        input: View<'_, Self>,
+        mut values: ViewMut<'_, Self>,
+        mut indices: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        let lent_values = ViewMut { buffer: &mut *values.buffer, layout: values.layout, dtype: values.dtype };
+        let lent_indices = ViewMut { buffer: &mut *indices.buffer, layout: indices.layout, dtype: indices.dtype };
+        Reference.topk(axis, largest, lend(&input), lent_values, lent_indices)?;
+        if self.0 == Fault::UnstableTopk && input.layout.rank() == 1 {
+            self.swap_ties(&mut values, &mut indices)?;
         }
         Ok(())
     }
@@ -369,9 +403,20 @@ fn an_ignored_offset() {
 }
 
 #[test]
+fn a_mask_counted_from_one() {
+    is_caught(Fault::MaskCountedFromOne, "index/mask_indices/bool/lengths", "of [");
+}
+
+#[test]
 fn an_unstable_sort() {
     is_caught(Fault::UnstableSort, "sort/sort/i32/stable", "indices");
     is_caught(Fault::UnstableSort, "sort/sort/bool/lengths", "indices");
+}
+
+#[test]
+fn unstable_largest_ones() {
+    is_caught(Fault::UnstableTopk, "sort/topk/i32/ties", "indices");
+    is_caught(Fault::UnstableTopk, "sort/topk/bool/lengths", "indices");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Picking and placing elements: gather, scatter, cat, assignment, masks.
 
 use super::Array;
-use crate::backend::{Input, ScatterOp, ViewMut};
+use crate::backend::{Input, ReduceOp, ScatterOp, ViewMut};
 use crate::op::{BinaryOp, CompareOp, Takes, TernaryOp};
 use crate::program::Program;
 use crate::shape::Dims;
@@ -236,11 +236,17 @@ impl<B: Backend> Array<B> {
         let flat = self.mask_indices()?;
         let count = flat.numel();
         let mut columns = Vec::with_capacity(self.rank());
-        let mut below = 1i64;
-        for &size in self.dims().iter().rev() {
-            let coordinate = Self::binary(BinaryOp::FloorDiv, &flat, below.max(1))?;
-            columns.push(Self::binary(BinaryOp::Remainder, &coordinate, size.max(1))?.unsqueeze(1)?);
-            below *= size as i64;
+        let mut left = flat;
+        for (axis, &size) in self.dims().iter().enumerate().rev() {
+            let mut column = left.clone();
+            if axis > 0 {
+                // A division takes longer than all the rest; so its remainder is not asked for by another one.
+                let size = size.max(1) as i64;
+                let above = Self::binary(BinaryOp::FloorDiv, &left, size)?;
+                column = Self::binary(BinaryOp::Sub, &left, &Self::binary(BinaryOp::Mul, &above, size)?)?;
+                left = above;
+            }
+            columns.push(column.unsqueeze(1)?);
         }
         if columns.is_empty() {
             return Ok(Self::empty_of(self.backend.clone(), Shape::new([count, 0])?, DType::I64));
@@ -275,16 +281,18 @@ impl<B: Backend> Array<B> {
         if numel == 0 {
             return Ok(Self::empty_of(self.backend.clone(), Shape::new([0])?, DType::I64));
         }
-        let rank = flat.scan(crate::ScanOp::Sum, 0)?;
-        let count = rank.select(0, -1)?.item()?.as_i64();
+        flat.force()?;
+        let count = flat.reduce(ReduceOp::Sum, &[], false)?.item()?.as_i64() as usize;
+        let shape = Shape::new([count])?;
         if count == 0 {
-            return Ok(Self::empty_of(self.backend.clone(), Shape::new([0])?, DType::I64));
+            return Ok(Self::empty_of(self.backend.clone(), shape, DType::I64));
         }
-        // Every hit goes to its rank, everything else to one place behind the last.
-        let place = Self::ternary(TernaryOp::Where, &flat, &rank.sub(1)?, count)?;
-        let numbers = Self::arange(&self.backend, 0, numel, 1, DType::I64)?;
-        let room = Self::full(&self.backend, 0, &Shape::new([count as usize + 1])?, DType::I64);
-        room.place(ScatterOp::Set, 0, &place, &numbers)?.narrow(0, 0, count as usize)
+        let held = flat.held()?;
+        let mut buffer = self.backend.alloc(count * DType::I64.size())?;
+        let layout = Layout::contiguous(shape.clone());
+        let out = ViewMut { buffer: &mut buffer, layout: &layout, dtype: DType::I64 };
+        self.backend.mask_indices(held.view(), out)?;
+        Self::from_buffer(self.backend.clone(), buffer, shape, DType::I64)
     }
 
     /// A vector of indices along `axis` of `shape`, repeated without memory along all other axes.

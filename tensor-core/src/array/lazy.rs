@@ -15,7 +15,7 @@
 //! 7. `GRADIX_EAGER=1` turns waiting off.
 
 use super::rows::Rows;
-use super::{Array, Arrays, Held, Operands, Storage};
+use super::{Array, Arrays, Held, Operands, Storage, single};
 use crate::backend::{Input, View, ViewMut};
 use crate::program::{MAX_INPUTS, MAX_OUTPUTS, Op, Program, Reg};
 use crate::{Backend, DType, Layout, MatmulSpec, Result, Shape};
@@ -48,14 +48,19 @@ pub(super) struct Lazy<B: Backend> {
     state: Mutex<State<B>>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "boxing the common variant would cost an allocation an operation")]
 enum State<B: Backend> {
-    /// A program of one output and its operands, all of the expression's shape.
-    Pending(Program, Arrays<B>),
+    /// What is to be computed.
+    Pending(Arc<Pending<B>>),
     /// A product or elements computed by rows, which what is computed of them may join as their epilogue.
     Waiting(Arc<Waiting<B>>),
     /// The dense result.
     Done(B::Buffer),
+}
+
+/// A program of one output and its operands, all of the expression's shape.
+struct Pending<B: Backend> {
+    program: Arc<Program>,
+    operands: Arrays<B>,
 }
 
 /// What waits for an epilogue. Its operands are in memory.
@@ -100,7 +105,7 @@ impl<B: Backend> Lazy<B> {
         let lazy = Arc::try_unwrap(self)?;
         match lazy.state.into_inner().unwrap_or_else(PoisonError::into_inner) {
             State::Done(buffer) => Ok(buffer),
-            State::Pending(..) | State::Waiting(_) => unreachable!("an expression that ran does not pend again"),
+            State::Pending(_) | State::Waiting(_) => unreachable!("an expression that ran does not pend again"),
         }
     }
 
@@ -117,7 +122,7 @@ impl<B: Backend> Lazy<B> {
     fn waiting(&self) -> Option<Arc<Waiting<B>>> {
         match &*self.state() {
             State::Waiting(waiting) => Some(Arc::clone(waiting)),
-            State::Pending(..) | State::Done(_) => None,
+            State::Pending(_) | State::Done(_) => None,
         }
     }
 
@@ -140,15 +145,13 @@ impl<B: Backend> Lazy<B> {
             }
             let alone = match &*self.state() {
                 State::Done(buffer) => return Ok(buffer.clone()),
-                State::Pending(program, operands) if stands_alone(backend, operands) => {
-                    Some((program.clone(), operands.clone()))
-                }
-                State::Pending(..) | State::Waiting(_) => None,
+                State::Pending(pending) if stands_alone(backend, &pending.operands) => Some(Arc::clone(pending)),
+                State::Pending(_) | State::Waiting(_) => None,
             };
-            if let Some((program, operands)) = alone {
+            if let Some(pending) = alone {
                 // The program as it is does the same as a graph of one expression, without the time to make one.
-                let operands: Operands<'_, B> = operands.iter().map(Cow::Borrowed).collect();
-                let (buffer, _) = compute(backend, &program, &self.shape, &operands)?;
+                let operands: Operands<'_, B> = pending.operands.iter().map(Cow::Borrowed).collect();
+                let (buffer, _) = compute(backend, &pending.program, &self.shape, &operands)?;
                 self.done(buffer);
                 continue;
             }
@@ -169,16 +172,38 @@ pub(super) fn run<B: Backend>(
     shape: &Shape,
     operands: &mut Operands<'_, B>,
 ) -> Result<Array<B>> {
+    match run_unless_it_waits(backend, program, shape, operands) {
+        Some(result) => result,
+        None => pend(backend, Arc::new(std::mem::take(program)), shape, operands),
+    }
+}
+
+/// [`run`] of a program that others run too.
+pub(super) fn run_shared<B: Backend>(
+    backend: &B,
+    program: &Arc<Program>,
+    shape: &Shape,
+    operands: &mut Operands<'_, B>,
+) -> Result<Array<B>> {
+    match run_unless_it_waits(backend, program, shape, operands) {
+        Some(result) => result,
+        None => pend(backend, Arc::clone(program), shape, operands),
+    }
+}
+
+fn run_unless_it_waits<B: Backend>(
+    backend: &B,
+    program: &Program,
+    shape: &Shape,
+    operands: &[Cow<'_, Array<B>>],
+) -> Option<Result<Array<B>>> {
     let count = shape.numel();
     if count == 0 {
         let dtype = program.dtype(program.outputs()[0]);
-        return Ok(Array::empty_of(backend.clone(), shape.clone(), dtype));
+        return Some(Ok(Array::empty_of(backend.clone(), shape.clone(), dtype)));
     }
-    if count <= backend.eager_below() || !fusion_enabled() {
-        return run_now(backend, program, shape, operands);
-    }
-    let operands = std::mem::take(operands).into_iter().map(Cow::into_owned).collect();
-    pend(backend, std::mem::take(program), shape.clone(), operands)
+    let at_once = count <= backend.eager_below() || !fusion_enabled();
+    at_once.then(|| run_now(backend, program, shape, operands))
 }
 
 /// Runs a program of one output over operands of shape `shape`, which is not empty.
@@ -353,8 +378,14 @@ fn lazy_array<B: Backend>(
     Array { backend: backend.clone(), dtype, layout, storage: Storage::Lazy(Arc::new(lazy)) }
 }
 
-/// Lets a program of one output wait over operands of shape `shape`.
-fn pend<B: Backend>(backend: &B, program: Program, shape: Shape, operands: Arrays<B>) -> Result<Array<B>> {
+/// Lets a program of one output wait over operands of shape `shape`, which are taken.
+fn pend<B: Backend>(
+    backend: &B,
+    program: Arc<Program>,
+    shape: &Shape,
+    operands: &mut Operands<'_, B>,
+) -> Result<Array<B>> {
+    let operands: Arrays<B> = std::mem::take(operands).into_iter().map(Cow::into_owned).collect();
     let dtype = program.dtype(program.outputs()[0]);
     for operand in &operands {
         // Another view of a pending result must be in memory to be read. It runs now: a chain of such views that all wait
@@ -370,7 +401,8 @@ fn pend<B: Backend>(backend: &B, program: Program, shape: Shape, operands: Array
         }
         (instructions, inputs) = size(&program, &operands);
     }
-    Ok(lazy_array(backend, shape, dtype, (instructions, inputs), State::Pending(program, operands)))
+    let pending = State::Pending(Arc::new(Pending { program, operands }));
+    Ok(lazy_array(backend, shape.clone(), dtype, (instructions, inputs), pending))
 }
 
 /// Instructions and inputs of a program with everything that pends below it.
@@ -427,7 +459,7 @@ fn stands_alone<B: Backend>(backend: &B, operands: &Arrays<B>) -> bool {
 
 /// What a reduction needs to compute its operand on the fly.
 pub(super) struct Fused<B: Backend> {
-    pub(super) program: Program,
+    pub(super) program: Arc<Program>,
     pub(super) inputs: SmallVec<[(B::Buffer, Layout, DType); MAX_INPUTS]>,
 }
 
@@ -448,17 +480,17 @@ pub(super) fn prologue<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
             let mut fused = graph.fuse(&operand.backend, None)?;
             let root = fused.registers[graph.nodes.len() - 1];
             fused.program.output(root);
-            return Ok(Fused { program: fused.program, inputs: fused.inputs });
+            return Ok(Fused { program: Arc::new(fused.program), inputs: fused.inputs });
         }
     }
     in_memory(operand)
 }
 
 /// The operand as a copy of what is in memory.
-fn in_memory<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
+pub(super) fn in_memory<B: Backend>(operand: &Array<B>) -> Result<Fused<B>> {
     let mut inputs = SmallVec::new();
     inputs.push(operand.held()?.into_parts());
-    Ok(Fused { program: Program::copy(operand.dtype), inputs })
+    Ok(Fused { program: Arc::clone(single::copy(operand.dtype)), inputs })
 }
 
 /// [`prologue`] for a computation over rows, whose steps do it again and again: with more inputs or instructions, or where
@@ -473,15 +505,14 @@ pub(super) fn prologue_of_few<B: Backend>(operand: &Array<B>, inputs: usize, ins
 
 /// The pending expressions that one run computes, operands before their consumers.
 struct Graph<B: Backend> {
-    nodes: Vec<Node<B>>,
+    nodes: SmallVec<[Node<B>; 4]>,
     outputs: SmallVec<[usize; MAX_OUTPUTS]>,
 }
 
 /// One expression as it stood when the run began.
 struct Node<B: Backend> {
     lazy: Arc<Lazy<B>>,
-    program: Program,
-    operands: Arrays<B>,
+    pending: Arc<Pending<B>>,
     /// How often other nodes of the graph use it.
     uses: usize,
 }
@@ -497,7 +528,7 @@ struct FusedGraph<B: Backend> {
 
 impl<B: Backend> Graph<B> {
     fn collect(root: &Arc<Lazy<B>>) -> Self {
-        let mut graph = Self { nodes: Vec::new(), outputs: SmallVec::new() };
+        let mut graph = Self { nodes: SmallVec::new(), outputs: SmallVec::new() };
         graph.add(root);
         graph
     }
@@ -512,25 +543,25 @@ impl<B: Backend> Graph<B> {
             self.nodes[place].uses += 1;
             return;
         }
-        let (program, operands) = match &*lazy.state() {
-            State::Pending(program, operands) => (program.clone(), operands.clone()),
+        let pending = match &*lazy.state() {
+            State::Pending(pending) => Arc::clone(pending),
             // What waits is an operand like one in memory, unless the graph becomes its epilogue.
             State::Waiting(_) | State::Done(_) => return,
         };
-        for operand in &operands {
+        for operand in &pending.operands {
             if let Some(lazy) = fusible(operand) {
                 self.add(lazy);
             }
         }
-        self.nodes.push(Node { lazy: lazy.clone(), program, operands, uses: 1 });
+        self.nodes.push(Node { lazy: lazy.clone(), pending, uses: 1 });
     }
 
     /// Chooses what is written out: the root and every part that somebody outside the graph still holds.
     fn wanted(&mut self, root: &Arc<Lazy<B>>) {
         for (place, node) in self.nodes.iter().enumerate().rev() {
-            // Each use inside the graph is held twice, by the expression and by its copy in `nodes`, and `nodes` itself
-            // holds one. Whoever holds the rest may ask for the value.
-            let inside = 2 * node.uses + 1;
+            // Each use inside the graph is held once, by the expression, and `nodes` holds one. Whoever holds the rest may
+            // ask for the value.
+            let inside = node.uses + 1;
             let wanted = Arc::ptr_eq(&node.lazy, root) || Arc::strong_count(&node.lazy) > inside;
             if wanted && self.outputs.len() < MAX_OUTPUTS {
                 self.outputs.push(place);
@@ -543,16 +574,15 @@ impl<B: Backend> Graph<B> {
     fn waiting(&self) -> Option<Arc<Lazy<B>>> {
         let root = &self.nodes.last()?.lazy;
         let waiting = || {
-            let operands = self.nodes.iter().flat_map(|node| &node.operands).filter_map(fusible);
+            let operands = self.nodes.iter().flat_map(|node| &node.pending.operands).filter_map(fusible);
             operands.filter(|lazy| matches!(*lazy.state(), State::Waiting(_)))
         };
         let first = waiting().next()?;
-        // Each use is held twice, by the expression and by its copy in `nodes`.
         let fits = self.outputs.len() == 1
             && first.dtype == root.dtype
             && waiting().all(|other| Arc::ptr_eq(first, other))
-            && Arc::strong_count(first) == 2 * waiting().count()
-            && self.nodes.iter().all(|node| !node.program.uses_position());
+            && Arc::strong_count(first) == waiting().count()
+            && self.nodes.iter().all(|node| !node.pending.program.uses_position());
         fits.then(|| first.clone())
     }
 
@@ -584,7 +614,7 @@ impl<B: Backend> Graph<B> {
         fused.lead = usize::from(before.is_some());
         for node in &self.nodes {
             let mut operands: SmallVec<[Reg; 3]> = SmallVec::new();
-            for operand in &node.operands {
+            for operand in &node.pending.operands {
                 let lazy = fusible(operand);
                 let pending = lazy.and_then(|lazy| self.place(lazy));
                 operands.push(match (pending, before) {
@@ -593,7 +623,7 @@ impl<B: Backend> Graph<B> {
                     (None, _) => fused.leaf(backend, operand)?,
                 });
             }
-            let results = fused.program.append(&node.program, &operands);
+            let results = fused.program.append(&node.pending.program, &operands);
             fused.registers.push(round(&mut fused.program, results[0]));
         }
         Ok(fused)

@@ -1,6 +1,6 @@
 //! Giving arrays new values in the memory that they have.
 
-use super::lazy::{self, Fused};
+use super::lazy;
 use super::{Array, Storage};
 use crate::backend::{Input, View, ViewMut};
 use crate::program::{MAX_INPUTS, MAX_INSTRUCTIONS, Reg};
@@ -236,8 +236,7 @@ fn with_prologues<B: Backend>(
         if whole.inputs().len() + fused.inputs.len() + open > MAX_INPUTS
             || whole.insts().len() + fused.program.insts().len() + lazy::ROUNDING + open + own > MAX_INSTRUCTIONS
         {
-            let inputs = [other.held()?.into_parts()].into_iter().collect();
-            fused = Fused { program: Program::copy(other.dtype), inputs };
+            fused = lazy::in_memory(&other)?;
         }
         let inputs: SmallVec<[Reg; MAX_INPUTS]> =
             fused.inputs.iter().map(|(_, _, dtype)| whole.input(*dtype)).collect();

@@ -7,6 +7,7 @@ use crate::reference;
 use crate::{Backend, Category, DType, Error, Layout, Result, Scalar, Shape, result_type};
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// An operand of a pointwise operation: an array, or a scalar that takes the array's dtype unless its category is higher.
 #[derive(Debug)]
@@ -127,6 +128,28 @@ impl<'a, B: Backend> Place<'a, B> {
         let backend = first.map(Array::backend).expect("an operation has an array among its operands");
         Ok(Self { backend, shape })
     }
+
+    /// An operand in the shape that all have.
+    fn spread(&self, array: &'a Array<B>) -> Result<Cow<'a, Array<B>>> {
+        Ok(if *array.shape() == *self.shape {
+            Cow::Borrowed(array)
+        } else {
+            Cow::Owned(array.with_layout(array.layout().expand(&self.shape)?))
+        })
+    }
+
+    /// Runs a program that others run too, or lets it wait, over arrays of the dtypes that it reads.
+    fn run_shared<const COUNT: usize>(
+        &self,
+        program: &Arc<Program>,
+        arrays: [&'a Array<B>; COUNT],
+    ) -> Result<Array<B>> {
+        let mut operands = Operands::new();
+        for array in arrays {
+            operands.push(self.spread(array)?);
+        }
+        lazy::run_shared(self.backend, program, &self.shape, &mut operands)
+    }
 }
 
 /// A program under construction with its operands. It is long, so it stays where it was made.
@@ -148,12 +171,7 @@ impl<'a, B: Backend> Builder<'a, B> {
             return Ok(self.program.scalar(value, dtype));
         }
         let Operand::Array(array) = operand else { unreachable!("scalars are constants") };
-        let input = if *array.shape() == *self.place.shape {
-            Cow::Borrowed(*array)
-        } else {
-            Cow::Owned(array.with_layout(array.layout().expand(&self.place.shape)?))
-        };
-        self.operands.push(input);
+        self.operands.push(self.place.spread(array)?);
         let register = self.program.input(array.dtype());
         Ok(self.program.cast(register, dtype))
     }
@@ -240,10 +258,12 @@ impl<B: Backend> Array<B> {
             let value = rounded((row.float)(value), dtype);
             return Ok(Self::constant_of(self.backend.clone(), value, self.shape().clone(), dtype));
         }
-        if self.dtype == dtype
-            && let Some(result) = lazy::run_small(single::unary(op, dtype), [self])
-        {
-            return result;
+        if self.dtype == dtype && self.constant().is_none() {
+            let program = single::unary(op, dtype);
+            return lazy::run_small(program, [self]).unwrap_or_else(|| {
+                let place = Place { backend: &self.backend, shape: Cow::Borrowed(self.shape()) };
+                place.run_shared(program, [self])
+            });
         }
         let operand = Operand::Array(self);
         let mut builder = Builder::new(Place::new(&[operand], row.name)?);
@@ -338,7 +358,16 @@ impl<B: Backend> Array<B> {
         if let Some(result) = small {
             return result;
         }
-        let mut builder = Builder::new(Place::new(&[a, b], row.name)?);
+        let place = Place::new(&[a, b], row.name)?;
+        if let (Operand::Array(x), Operand::Array(y)) = (a, b)
+            && x.dtype == dtype
+            && y.dtype == dtype
+            && x.constant().is_none()
+            && y.constant().is_none()
+        {
+            return place.run_shared(single::binary(op, dtype), [x, y]);
+        }
+        let mut builder = Builder::new(place);
         let run_in = wide.unwrap_or(dtype);
         let (x, y) = (builder.operand(&a, run_in)?, builder.operand(&b, run_in)?);
         let result = builder.program.binary(op, x, y);

@@ -4,7 +4,8 @@ use super::{Array, Storage, lazy, single};
 use crate::backend::{ReduceOp, ReduceSpec, ScanOp, View, ViewMut};
 use crate::op::Takes;
 use crate::program::MAX_INPUTS;
-use crate::{Backend, DType, Error, Layout, Result, Scalar};
+use crate::shape::Dims;
+use crate::{Backend, DType, Error, Layout, Result, Scalar, Shape};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
@@ -164,6 +165,47 @@ impl<B: Backend> Array<B> {
         Ok((
             Self::from_buffer(self.backend.clone(), values, self.shape().clone(), self.dtype)?,
             Self::from_buffer(self.backend.clone(), indices, self.shape().clone(), DType::I64)?,
+        ))
+    }
+
+    /// The `count` largest (or smallest) along an axis in order, of equal ones the first, and where each came from (`I64`). NaN is
+    /// larger than everything. A 0-d array has one.
+    ///
+    /// # Errors
+    /// If the axis does not exist or is shorter, or the device fails.
+    pub fn topk(&self, count: usize, axis: isize, largest: bool) -> Result<(Self, Self)> {
+        let at = self.shape().axis(axis, "topk")?;
+        if self.rank() == 0 {
+            if count > 1 {
+                return Err(Error::index("topk", "k of at most 1 for a 0-d tensor", count.to_string()));
+            }
+            return Ok((self.clone(), Self::full(&self.backend, 0, self.shape(), DType::I64)));
+        }
+        let size = self.dims()[at];
+        if count > size {
+            return Err(Error::index("topk", format!("k of at most {size}"), count.to_string()));
+        }
+        let mut dims = Dims::from_slice(self.dims());
+        dims[at] = count;
+        let shape = Shape::new(&dims).map_err(|error| error.named("topk"))?;
+        if shape.numel() == 0 {
+            let empty = |dtype| Self::empty_of(self.backend.clone(), shape.clone(), dtype);
+            return Ok((empty(self.dtype), empty(DType::I64)));
+        }
+        let held = self.held()?;
+        let layout = Layout::contiguous(shape.clone());
+        let mut values = self.backend.alloc(shape.numel() * self.dtype.size())?;
+        let mut indices = self.backend.alloc(shape.numel() * DType::I64.size())?;
+        self.backend.topk(
+            at,
+            largest,
+            held.view(),
+            ViewMut { buffer: &mut values, layout: &layout, dtype: self.dtype },
+            ViewMut { buffer: &mut indices, layout: &layout, dtype: DType::I64 },
+        )?;
+        Ok((
+            Self::from_buffer(self.backend.clone(), values, shape.clone(), self.dtype)?,
+            Self::from_buffer(self.backend.clone(), indices, shape, DType::I64)?,
         ))
     }
 

@@ -10,6 +10,8 @@ use crate::program::{MAX_INPUTS, Reg};
 use crate::rows::{RowKind, RowSpec, RowStep};
 use crate::{Backend, DType, Dims, Error, Layout, Program, Result, Scalar, Shape};
 use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::sync::Arc;
 
 /// Operands with more inputs or instructions pending are computed first: a row's steps would compute them again and again, and
 /// two operands leave room for four numbers of rows in a program.
@@ -24,8 +26,10 @@ impl<B: Backend> Array<B> {
     pub fn normalize(&self, axes: &[isize], centred: bool, eps: f64) -> Result<Self> {
         let op = if centred { "layer_norm" } else { "rms_norm" };
         let Some((mut rows, [x])) = Rows::new([self], axes, op)? else { return Ok(self.clone()) };
-        let norm = rows.norm(x, centred, eps);
-        rows.elements(|step| norm.value(step));
+        rows.write(Recipe::Norm { centred, eps: eps.to_bits() }, |rows| {
+            let norm = rows.norm(x, centred, eps);
+            rows.elements(|step| norm.value(step));
+        });
         rows.result(false)
     }
 
@@ -37,25 +41,27 @@ impl<B: Backend> Array<B> {
     pub fn normalize_grad(&self, gradient: &Self, axes: &[isize], centred: bool, eps: f64) -> Result<Self> {
         let op = if centred { "layer_norm" } else { "rms_norm" };
         let Some((mut rows, [x, g])) = Rows::new([self, gradient], axes, op)? else { return Ok(self.clone()) };
-        let norm = rows.norm(x, centred, eps);
-        let mean = centred.then(|| rows.mean(|step| step.value(g)));
-        let along = rows.mean(|step| {
-            let (g, y) = (step.value(g), norm.value(step));
-            step.binary(BinaryOp::Mul, g, y)
-        });
-        rows.elements(|step| {
-            let (g, y, along) = (step.value(g), norm.value(step), step.value(along));
-            let centred = match mean {
-                Some(mean) => {
-                    let mean = step.value(mean);
-                    step.binary(BinaryOp::Sub, g, mean)
-                }
-                None => g,
-            };
-            let share = step.binary(BinaryOp::Mul, y, along);
-            let rest = step.binary(BinaryOp::Sub, centred, share);
-            let scale = step.value(norm.scale);
-            step.binary(BinaryOp::Mul, rest, scale)
+        rows.write(Recipe::NormGradient { centred, eps: eps.to_bits() }, |rows| {
+            let norm = rows.norm(x, centred, eps);
+            let mean = centred.then(|| rows.mean(|step| step.value(g)));
+            let along = rows.mean(|step| {
+                let (g, y) = (step.value(g), norm.value(step));
+                step.binary(BinaryOp::Mul, g, y)
+            });
+            rows.elements(|step| {
+                let (g, y, along) = (step.value(g), norm.value(step), step.value(along));
+                let centred = match mean {
+                    Some(mean) => {
+                        let mean = step.value(mean);
+                        step.binary(BinaryOp::Sub, g, mean)
+                    }
+                    None => g,
+                };
+                let share = step.binary(BinaryOp::Mul, y, along);
+                let rest = step.binary(BinaryOp::Sub, centred, share);
+                let scale = step.value(norm.scale);
+                step.binary(BinaryOp::Mul, rest, scale)
+            });
         });
         rows.result(false)
     }
@@ -68,16 +74,18 @@ impl<B: Backend> Array<B> {
         let Some((mut rows, [x])) = Rows::new([self], axes, "var")? else {
             return Err(Error::shape("var", "elements", format!("shape {}", self.shape())));
         };
-        let mean = rows.mean(|step| step.value(x));
-        let squares = rows.reduce(ReduceOp::Sum, |step| {
-            let centred = step.difference(x, mean);
-            step.unary(UnaryOp::Square, centred)
-        });
-        let count = rows.length().saturating_sub(correction) as f64;
-        rows.numbers(|step| {
-            let (squares, count) = (step.value(squares), step.scalar(count));
-            let result = step.binary(BinaryOp::Div, squares, count);
-            step.narrow(result)
+        rows.write(Recipe::Variance { correction }, |rows| {
+            let mean = rows.mean(|step| step.value(x));
+            let squares = rows.reduce(ReduceOp::Sum, |step| {
+                let centred = step.difference(x, mean);
+                step.unary(UnaryOp::Square, centred)
+            });
+            let count = rows.length().saturating_sub(correction) as f64;
+            rows.numbers(|step| {
+                let (squares, count) = (step.value(squares), step.scalar(count));
+                let result = step.binary(BinaryOp::Div, squares, count);
+                step.narrow(result)
+            });
         });
         rows.result(keepdim)
     }
@@ -89,12 +97,14 @@ impl<B: Backend> Array<B> {
     /// As [`normalize_grad`](Self::normalize_grad).
     pub fn variance_grad(&self, gradient: &Self, axes: &[isize], correction: usize) -> Result<Self> {
         let Some((mut rows, [x, g])) = Rows::new([self, gradient], axes, "var")? else { return Ok(self.clone()) };
-        let mean = rows.mean(|step| step.value(x));
-        let slope = 2.0 / rows.length().saturating_sub(correction) as f64;
-        rows.elements(|step| {
-            let (centred, g, slope) = (step.difference(x, mean), step.value(g), step.scalar(slope));
-            let scaled = step.binary(BinaryOp::Mul, g, slope);
-            step.binary(BinaryOp::Mul, centred, scaled)
+        rows.write(Recipe::VarianceGradient { correction }, |rows| {
+            let mean = rows.mean(|step| step.value(x));
+            let slope = 2.0 / rows.length().saturating_sub(correction) as f64;
+            rows.elements(|step| {
+                let (centred, g, slope) = (step.difference(x, mean), step.value(g), step.scalar(slope));
+                let scaled = step.binary(BinaryOp::Mul, g, slope);
+                step.binary(BinaryOp::Mul, centred, scaled)
+            });
         });
         rows.result(false)
     }
@@ -107,22 +117,24 @@ impl<B: Backend> Array<B> {
         let Some((mut rows, [x])) = Rows::new([self], axes, "logsumexp")? else {
             return Err(Error::shape("logsumexp", "elements", format!("shape {}", self.shape())));
         };
-        let largest = rows.reduce(ReduceOp::Max, |step| step.value(x));
-        // An infinite largest is not subtracted: ∞ − ∞ is no number.
-        let top = rows.numbers(|step| {
-            let (largest, zero) = (step.value(largest), step.scalar(0.0));
-            let finite = step.unary(UnaryOp::IsFinite, largest);
-            step.program.ternary(TernaryOp::Where, finite, largest, zero)
-        });
-        let total = rows.reduce(ReduceOp::Sum, |step| {
-            let shifted = step.difference(x, top);
-            step.unary(UnaryOp::Exp, shifted)
-        });
-        rows.numbers(|step| {
-            let (total, top) = (step.value(total), step.value(top));
-            let log = step.unary(UnaryOp::Log, total);
-            let result = step.binary(BinaryOp::Add, log, top);
-            step.narrow(result)
+        rows.write(Recipe::LogSumExp, |rows| {
+            let largest = rows.reduce(ReduceOp::Max, |step| step.value(x));
+            // An infinite largest is not subtracted: ∞ − ∞ is no number.
+            let top = rows.numbers(|step| {
+                let (largest, zero) = (step.value(largest), step.scalar(0.0));
+                let finite = step.unary(UnaryOp::IsFinite, largest);
+                step.program.ternary(TernaryOp::Where, finite, largest, zero)
+            });
+            let total = rows.reduce(ReduceOp::Sum, |step| {
+                let shifted = step.difference(x, top);
+                step.unary(UnaryOp::Exp, shifted)
+            });
+            rows.numbers(|step| {
+                let (total, top) = (step.value(total), step.value(top));
+                let log = step.unary(UnaryOp::Log, total);
+                let result = step.binary(BinaryOp::Add, log, top);
+                step.narrow(result)
+            });
         });
         rows.result(keepdim)
     }
@@ -135,26 +147,49 @@ impl<B: Backend> Array<B> {
     pub fn softmax_grad(&self, gradient: &Self, axis: isize, log: bool) -> Result<Self> {
         let op = if log { "log_softmax" } else { "softmax" };
         let Some((mut rows, [y, g])) = Rows::new([self, gradient], &[axis], op)? else { return Ok(self.clone()) };
-        let total = rows.reduce(ReduceOp::Sum, |step| {
-            let g = step.value(g);
-            if log {
-                return g;
-            }
-            let y = step.value(y);
-            step.binary(BinaryOp::Mul, g, y)
-        });
-        rows.elements(|step| {
-            if log {
-                let (g, y, total) = (step.value(g), step.value(y), step.value(total));
-                let share = step.unary(UnaryOp::Exp, y);
-                let share = step.binary(BinaryOp::Mul, share, total);
-                return step.binary(BinaryOp::Sub, g, share);
-            }
-            let (rest, y) = (step.difference(g, total), step.value(y));
-            step.binary(BinaryOp::Mul, y, rest)
+        rows.write(Recipe::SoftmaxGradient { log }, |rows| {
+            let total = rows.reduce(ReduceOp::Sum, |step| {
+                let g = step.value(g);
+                if log {
+                    return g;
+                }
+                let y = step.value(y);
+                step.binary(BinaryOp::Mul, g, y)
+            });
+            rows.elements(|step| {
+                if log {
+                    let (g, y, total) = (step.value(g), step.value(y), step.value(total));
+                    let share = step.unary(UnaryOp::Exp, y);
+                    let share = step.binary(BinaryOp::Mul, share, total);
+                    return step.binary(BinaryOp::Sub, g, share);
+                }
+                let (rest, y) = (step.difference(g, total), step.value(y));
+                step.binary(BinaryOp::Mul, y, rest)
+            });
         });
         rows.result(false)
     }
+}
+
+/// What steps are written for, with all that they depend on beside operands, dtype and a row's length. Floats by their bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recipe {
+    Norm { centred: bool, eps: u64 },
+    NormGradient { centred: bool, eps: u64 },
+    Variance { correction: usize },
+    VarianceGradient { correction: usize },
+    LogSumExp,
+    SoftmaxGradient { log: bool },
+}
+
+type Steps = SmallVec<[RowStep; 8]>;
+
+/// So many lists of steps a thread keeps: those of the layers of a model.
+const KEPT: usize = 16;
+
+thread_local! {
+    /// Steps over operands in memory, the latest first. To write them takes longer than to launch what they say.
+    static WRITTEN: RefCell<Vec<((Recipe, DType, usize), Steps)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A value that steps read: an operand, or an earlier step's.
@@ -197,8 +232,8 @@ pub(super) struct Rows<B: Backend> {
     /// What is read from memory.
     inputs: SmallVec<[(B::Buffer, Layout, DType); 4]>,
     /// The operands: programs, and the number of the first input of each.
-    operands: SmallVec<[(Program, usize); 2]>,
-    steps: SmallVec<[RowStep; 8]>,
+    operands: SmallVec<[(Arc<Program>, usize); 2]>,
+    steps: Steps,
 }
 
 impl<B: Backend> Rows<B> {
@@ -239,7 +274,7 @@ impl<B: Backend> Rows<B> {
             is_scalar,
             inputs: SmallVec::new(),
             operands: SmallVec::new(),
-            steps: SmallVec::new(),
+            steps: Steps::new(),
         });
         for operand in operands {
             let operand = match operand.constant() {
@@ -259,12 +294,32 @@ impl<B: Backend> Rows<B> {
         self.axes.iter().map(|&axis| self.shape.dims()[axis]).product()
     }
 
+    /// Writes all steps, unless the same were written lately.
+    fn write(&mut self, recipe: Recipe, write: impl FnOnce(&mut Self)) {
+        if !self.operands.iter().all(|(program, _)| program.is_copy()) {
+            return write(self);
+        }
+        let key = (recipe, self.dtype, self.length());
+        WRITTEN.with_borrow_mut(|written| {
+            match written.iter().position(|(held, _)| *held == key) {
+                Some(0) => {}
+                Some(place) => written[..=place].rotate_right(1),
+                None => {
+                    write(self);
+                    written.truncate(KEPT - 1);
+                    written.insert(0, (key, std::mem::take(&mut self.steps)));
+                }
+            }
+            self.steps = written[0].1.clone();
+        });
+    }
+
     fn step(&mut self, kind: RowKind, compute: impl FnOnce(&mut Step<'_, B>) -> Reg) -> Value {
         let mut step = Step { rows: self, program: Program::new(), reads: SmallVec::new() };
         let result = compute(&mut step);
         step.program.output(result);
         let Step { program, reads, .. } = step;
-        self.steps.push(RowStep { kind, program, reads });
+        self.steps.push(RowStep { kind, program: Arc::new(program), reads });
         Value::Step(self.steps.len() - 1)
     }
 
@@ -410,7 +465,7 @@ fn followed<B: Backend>(step: &RowStep, epilogue: &Program, extras: &[usize], in
     }
     let result = program.append(epilogue, &operands)[0];
     program.output(result);
-    RowStep { kind: step.kind, program, reads }
+    RowStep { kind: step.kind, program: Arc::new(program), reads }
 }
 
 /// A step that is being written.

@@ -2,13 +2,13 @@
 
 use crate::op::{BinaryOp, UnaryOp};
 use crate::{DType, Program, Scalar};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// At least as many as there are operations of a kind.
 const OPS: usize = 64;
 
 /// A program for each operation and dtype.
-struct Table([OnceLock<Box<Program>>; OPS * DType::ALL.len()]);
+struct Table([OnceLock<Arc<Program>>; OPS * DType::ALL.len()]);
 
 impl Table {
     const fn new() -> Self {
@@ -16,21 +16,21 @@ impl Table {
     }
 
     #[inline]
-    fn get(&'static self, op: usize, dtype: DType, make: impl FnOnce() -> Program) -> &'static Program {
-        self.0[op * DType::ALL.len() + dtype as usize].get_or_init(|| Box::new(make()))
+    fn get(&'static self, op: usize, dtype: DType, make: impl FnOnce() -> Program) -> &'static Arc<Program> {
+        self.0[op * DType::ALL.len() + dtype as usize].get_or_init(|| Arc::new(make()))
     }
 }
 
 /// The program that hands elements of a dtype through.
 #[inline]
-pub(super) fn copy(dtype: DType) -> &'static Program {
-    static PROGRAMS: [OnceLock<Program>; DType::ALL.len()] = [const { OnceLock::new() }; DType::ALL.len()];
-    PROGRAMS[dtype as usize].get_or_init(|| Program::copy(dtype))
+pub(super) fn copy(dtype: DType) -> &'static Arc<Program> {
+    static PROGRAMS: [OnceLock<Arc<Program>>; DType::ALL.len()] = [const { OnceLock::new() }; DType::ALL.len()];
+    PROGRAMS[dtype as usize].get_or_init(|| Arc::new(Program::copy(dtype)))
 }
 
 /// The program of an operation of one operand of a dtype that it runs in.
 #[inline]
-pub(super) fn unary(op: UnaryOp, dtype: DType) -> &'static Program {
+pub(super) fn unary(op: UnaryOp, dtype: DType) -> &'static Arc<Program> {
     static TABLE: Table = Table::new();
     TABLE.get(op as usize, dtype, || {
         let mut program = Program::new();
@@ -43,7 +43,7 @@ pub(super) fn unary(op: UnaryOp, dtype: DType) -> &'static Program {
 
 /// The program of an operation of two operands of a dtype that it runs in.
 #[inline]
-pub(super) fn binary(op: BinaryOp, dtype: DType) -> &'static Program {
+pub(super) fn binary(op: BinaryOp, dtype: DType) -> &'static Arc<Program> {
     static TABLE: Table = Table::new();
     TABLE.get(op as usize, dtype, || {
         let mut program = Program::new();
@@ -57,7 +57,7 @@ pub(super) fn binary(op: BinaryOp, dtype: DType) -> &'static Program {
 /// The program of an operation of an operand of a float dtype and a run-time scalar of that dtype, which is the first operand
 /// if `scalar_first`. The scalar's value is to be replaced.
 #[inline]
-pub(super) fn with_scalar(op: BinaryOp, dtype: DType, scalar_first: bool) -> &'static Program {
+pub(super) fn with_scalar(op: BinaryOp, dtype: DType, scalar_first: bool) -> &'static Arc<Program> {
     static TABLES: [Table; 2] = [Table::new(), Table::new()];
     TABLES[usize::from(scalar_first)].get(op as usize, dtype, || {
         let mut program = Program::new();

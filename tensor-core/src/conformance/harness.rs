@@ -89,16 +89,19 @@ fn start<B: Backend>(opened: Result<B>, may_be_missing: bool, choose: impl Fn(&C
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// One of so many equal parts of the kit.
+/// One of so many equal parts of a kit, for processes side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
+pub struct Part {
     number: usize,
     parts: usize,
 }
 
 impl Part {
-    /// What `GRADIX_CONFORMANCE_PART` says: `2/3` is the second third.
-    fn of_environment() -> Self {
+    /// What `GRADIX_CONFORMANCE_PART` says: `2/3` is the second third. Everything if it is not set.
+    ///
+    /// # Panics
+    /// If it says something else.
+    pub fn of_environment() -> Self {
         let given = std::env::var("GRADIX_CONFORMANCE_PART").unwrap_or_else(|_| "1/1".to_owned());
         Self::parse(&given).unwrap_or_else(|| panic!("GRADIX_CONFORMANCE_PART is `{given}`, expected one like 1/2"))
     }
@@ -107,6 +110,11 @@ impl Part {
         let (number, parts) = text.split_once('/')?;
         let (number, parts) = (number.parse().ok()?, parts.parse().ok()?);
         (1..=parts).contains(&number).then_some(Self { number, parts })
+    }
+
+    /// Whether the case, or group of cases, of this number belongs to it.
+    pub fn has(self, number: usize) -> bool {
+        number % self.parts == self.number % self.parts
     }
 
     /// The part of these cases. Those of one operation and dtype stay together, as they share kernels.
@@ -120,7 +128,7 @@ impl Part {
                 group += 1;
                 last = Some(own);
             }
-            if group % self.parts == self.number % self.parts {
+            if self.has(group) {
                 chosen.push(case);
             }
         }

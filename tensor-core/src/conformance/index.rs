@@ -37,6 +37,10 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
             }
         }
     }
+    for (aspect, run) in [("lengths", mask_lengths as fn(&mut Probe<'_, B>) -> Check), ("strides", mask_strides)] {
+        let case = Case::new("index", "mask_indices", DType::Bool, aspect, run);
+        cases.push(case.needing([DType::I64]));
+    }
     cases
 }
 
@@ -65,6 +69,52 @@ fn gather<B: Backend>(
     reference::gather(axis, &input.view(), &index.view(), &mut wanted.view_mut());
     let what = format!("axis {axis} of {}, index {}, {what}", input.shape(), index.shape());
     probe.compare_all(&out, &got, &wanted.bytes, Bound::SAME, &what)
+}
+
+/// The numbers of a mask's true elements on both, if there are any.
+fn check_mask<B: Backend>(probe: &mut Probe<'_, B>, mask: &HostTensor, what: &str) -> Check {
+    let count = mask.values().iter().filter(|value| value.as_bool()).count();
+    if count == 0 {
+        return Ok(());
+    }
+    let out = HostTensor::unwritten(DType::I64, Arrangement::Contiguous.layout(&[count]));
+    let held = probe.upload(mask)?;
+    let got = probe.written(&out, |out| probe.backend.mask_indices(view(mask, &held), out))?;
+    let mut wanted = out.clone();
+    reference::mask_indices(&mask.view(), &mut wanted.view_mut());
+    probe.compare_all(&out, &got, &wanted.bytes, Bound::EXACT, &format!("{count} of {}, {what}", mask.shape()))
+}
+
+fn mask_lengths<B: Backend>(probe: &mut Probe<'_, B>) -> Check {
+    let mut rng = Rng::named("mask lengths");
+    // The last is enough for several threads.
+    for length in LENGTHS.into_iter().chain([150_011]) {
+        for one_in in [1, 2, 100] {
+            let mask = HostTensor::dense(DType::Bool, &[length], || Scalar::Bool(rng.below(one_in) == 0));
+            check_mask(probe, &mask, "random")?;
+        }
+        for alone in [0, length.saturating_sub(1)] {
+            let mut number = 0;
+            let mask = HostTensor::dense(DType::Bool, &[length], || {
+                number += 1;
+                Scalar::Bool(number == alone + 1)
+            });
+            check_mask(probe, &mask, "one alone")?;
+        }
+    }
+    Ok(())
+}
+
+fn mask_strides<B: Backend>(probe: &mut Probe<'_, B>) -> Check {
+    let mut rng = Rng::named("mask strides");
+    for length in [9, 1000] {
+        for arrangement in Arrangement::ALL {
+            let layout = arrangement.layout(&[length]);
+            let mask = HostTensor::new(DType::Bool, layout, || Scalar::Bool(rng.below(2) == 0));
+            check_mask(probe, &mask, &format!("{arrangement:?}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn gather_lengths<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {

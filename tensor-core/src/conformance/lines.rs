@@ -5,7 +5,8 @@ use super::judge::Bound;
 use super::tensor::{Arrangement, HostTensor, LENGTHS, SHAPES};
 use super::values::{Rng, sample, specials};
 use crate::backend::{View, ViewMut};
-use crate::{Backend, DType, Scalar, reference};
+use crate::reference::{self, HostView, HostViewMut};
+use crate::{Backend, DType, Result, Scalar};
 
 /// The cases of sort and softmax.
 pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
@@ -19,6 +20,14 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
         add("layouts", sort_layouts);
         add("stable", sort_stable);
         add("values", sort_values);
+        let mut add = |aspect: &'static str, run: fn(&mut Probe<'_, B>, DType) -> Check| {
+            let case = Case::new("sort", "topk", dtype, aspect, move |probe| run(probe, dtype));
+            cases.push(case.needing([DType::I64]));
+        };
+        add("lengths", topk_lengths);
+        add("layouts", topk_layouts);
+        add("ties", topk_ties);
+        add("values", topk_values);
     }
     for (op, log) in [("softmax", false), ("log_softmax", true)] {
         for dtype in DType::ALL.into_iter().filter(|dtype| dtype.is_float()) {
@@ -36,33 +45,47 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
 /// Sorts on both, either way. Values must be the input's own, bit for bit but for which NaN, in the places that the indices
 /// name.
 fn check_sort<B: Backend>(probe: &mut Probe<'_, B>, axis: usize, input: &HostTensor, what: &str) -> Check {
-    let dims = input.shape().dims();
     for descending in [false, true] {
-        let values = HostTensor::unwritten(input.dtype, Arrangement::Contiguous.layout(dims));
-        let indices = HostTensor::unwritten(DType::I64, Arrangement::Contiguous.layout(dims));
-        let held = probe.upload(input)?;
-        let mut got = [probe.upload(&values)?, probe.upload(&indices)?];
-        if probe.leaves_out() {
-            return Ok(());
-        }
-        let [got_values, got_indices] = &mut got;
-        probe.backend.sort(
-            axis,
-            descending,
-            View { buffer: &held, layout: &input.layout, dtype: input.dtype },
-            ViewMut { buffer: got_values, layout: &values.layout, dtype: input.dtype },
-            ViewMut { buffer: got_indices, layout: &indices.layout, dtype: DType::I64 },
-        )?;
-        let (mut wanted, mut wanted_indices) = (values.clone(), indices.clone());
-        let into = (&mut wanted.view_mut(), &mut wanted_indices.view_mut());
-        reference::sort(axis, descending, &input.view(), into.0, into.1);
         let what = format!("axis {axis} of {}, {}, {what}", input.shape(), if descending { "down" } else { "up" });
-        let (got_values, got_indices) = (probe.download(got_values)?, probe.download(got_indices)?);
-        probe.compare_all(&values, &got_values, &wanted.bytes, Bound::SAME, &what)?;
-        let what = format!("indices, {what}");
-        probe.compare_all(&indices, &got_indices, &wanted_indices.bytes, Bound::EXACT, &what)?;
+        check_picked(
+            probe,
+            input,
+            input.shape().dims(),
+            &what,
+            |backend, input, values, indices| backend.sort(axis, descending, input, values, indices),
+            |input, values, indices| reference::sort(axis, descending, input, values, indices),
+        )?;
     }
     Ok(())
+}
+
+/// Runs on both what picks values of a tensor and says where each came from, into tensors of these sizes.
+fn check_picked<B: Backend>(
+    probe: &mut Probe<'_, B>,
+    input: &HostTensor,
+    dims: &[usize],
+    what: &str,
+    run: impl FnOnce(&B, View<'_, B>, ViewMut<'_, B>, ViewMut<'_, B>) -> Result<()>,
+    refer: impl FnOnce(&HostView<'_>, &mut HostViewMut<'_>, &mut HostViewMut<'_>),
+) -> Check {
+    let values = HostTensor::unwritten(input.dtype, Arrangement::Contiguous.layout(dims));
+    let indices = HostTensor::unwritten(DType::I64, Arrangement::Contiguous.layout(dims));
+    let held = probe.upload(input)?;
+    let (mut got_values, mut got_indices) = (probe.upload(&values)?, probe.upload(&indices)?);
+    if probe.leaves_out() {
+        return Ok(());
+    }
+    run(
+        probe.backend,
+        View { buffer: &held, layout: &input.layout, dtype: input.dtype },
+        ViewMut { buffer: &mut got_values, layout: &values.layout, dtype: input.dtype },
+        ViewMut { buffer: &mut got_indices, layout: &indices.layout, dtype: DType::I64 },
+    )?;
+    let (mut wanted, mut wanted_indices) = (values.clone(), indices.clone());
+    refer(&input.view(), &mut wanted.view_mut(), &mut wanted_indices.view_mut());
+    let (got_values, got_indices) = (probe.download(&got_values)?, probe.download(&got_indices)?);
+    probe.compare_all(&values, &got_values, &wanted.bytes, Bound::SAME, what)?;
+    probe.compare_all(&indices, &got_indices, &wanted_indices.bytes, Bound::EXACT, &format!("indices, {what}"))
 }
 
 fn sort_lengths<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
@@ -119,6 +142,91 @@ fn sort_values<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
     for length in [2, 16, 100, 600] {
         let input = HostTensor::dense(dtype, &[length], || rng.pick(&special));
         check_sort(probe, 0, &input, "special values")?;
+    }
+    Ok(())
+}
+
+/// The first few of a line on both, the largest and the smallest, as for [`check_sort`].
+fn check_topk<B: Backend>(
+    probe: &mut Probe<'_, B>,
+    axis: usize,
+    count: usize,
+    input: &HostTensor,
+    what: &str,
+) -> Check {
+    let mut dims = input.shape().dims().to_vec();
+    dims[axis] = count;
+    for largest in [false, true] {
+        let which = if largest { "largest" } else { "smallest" };
+        let what = format!("{count} {which} along axis {axis} of {}, {what}", input.shape());
+        check_picked(
+            probe,
+            input,
+            &dims,
+            &what,
+            |backend, input, values, indices| backend.topk(axis, largest, input, values, indices),
+            |input, values, indices| reference::topk(axis, largest, input, values, indices),
+        )?;
+    }
+    Ok(())
+}
+
+fn topk_lengths<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
+    let mut rng = Rng::named(&format!("topk lengths {dtype}"));
+    for length in LENGTHS {
+        let input = HostTensor::dense(dtype, &[length], || sample(dtype, (-1e3, 1e3), &mut rng));
+        for count in [1, 2, length / 8, length / 2, length] {
+            if (1..=length.min(100)).contains(&count) {
+                check_topk(probe, 0, count, &input, "random")?;
+            }
+        }
+    }
+    // Enough for several threads, and lines beside each other.
+    let input = HostTensor::dense(dtype, &[150_011], || sample(dtype, (-1e3, 1e3), &mut rng));
+    check_topk(probe, 0, 5, &input, "large")?;
+    let input = HostTensor::dense(dtype, &[65, 530], || sample(dtype, (-1e3, 1e3), &mut rng));
+    check_topk(probe, 0, 3, &input, "columns")?;
+    check_topk(probe, 1, 10, &input, "rows")
+}
+
+fn topk_layouts<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
+    let mut rng = Rng::named(&format!("topk layouts {dtype}"));
+    for (which, dims) in SHAPES.into_iter().enumerate() {
+        for (turn, arrangement) in Arrangement::ALL.into_iter().enumerate() {
+            let input = HostTensor::new(dtype, arrangement.layout(dims), || sample(dtype, (-1e3, 1e3), &mut rng));
+            let axis = (turn + which) % dims.len();
+            check_topk(probe, axis, dims[axis].div_ceil(5), &input, &format!("{arrangement:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Of equal values the first ones, in their order, also where every element is one of the best so far.
+fn topk_ties<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
+    let mut rng = Rng::named(&format!("topk ties {dtype}"));
+    for length in [33, 257, 1025] {
+        let input = HostTensor::dense(dtype, &[length], || Scalar::Int(rng.below(3) as i64).cast(dtype));
+        check_topk(probe, 0, 7, &input, "three different values")?;
+        let input = HostTensor::dense(dtype, &[length], || Scalar::Int(1).cast(dtype));
+        check_topk(probe, 0, 7, &input, "equal values")?;
+        let mut number = 0;
+        let input = HostTensor::dense(dtype, &[length], || {
+            number += 1;
+            // Within every dtype's range.
+            Scalar::from(number * 100 / length).cast(dtype)
+        });
+        check_topk(probe, 0, 7, &input, "sorted before")?;
+    }
+    Ok(())
+}
+
+/// NaN above everything, infinities, both zeros, the ends of the integers.
+fn topk_values<B: Backend>(probe: &mut Probe<'_, B>, dtype: DType) -> Check {
+    let mut rng = Rng::named(&format!("topk values {dtype}"));
+    let special = specials(dtype);
+    for (length, count) in [(2, 1), (100, 3), (600, 40)] {
+        let input = HostTensor::dense(dtype, &[length], || rng.pick(&special));
+        check_topk(probe, 0, count, &input, "special values")?;
     }
     Ok(())
 }

@@ -34,7 +34,7 @@
 //! special values and samples of its domain, lengths around the widths of vectors and tiles, layouts of ranks 0 to 8 that are
 //! transposed, stepped, flipped, repeated or cut out, operands that are run-time scalars, results in place of an operand, and
 //! enough elements for several threads. Besides there are whole programs, reductions, scans, products, gather and scatter,
-//! sort, softmax, computations over rows, attention, memory, threads, and what [`Array`](crate::Array) makes of it all.
+//! masks, sort, topk, softmax, computations over rows, attention, memory, threads, and what [`Array`](crate::Array) makes of it all.
 //!
 //! # How it is judged
 //!
@@ -70,7 +70,7 @@ mod values;
 
 pub use crate::conformance_suite as suite;
 pub use case::{Case, Outcome, Verdict};
-pub use harness::{Opened, is_required, not_opened, run, run_chosen, run_if_present};
+pub use harness::{Opened, Part, is_required, not_opened, run, run_chosen, run_if_present};
 pub use report::{CaseResult, Report};
 
 use crate::Backend;

@@ -274,6 +274,14 @@ pub fn scatter(op: ScatterOp, axis: usize, index: &HostView<'_>, src: &HostView<
     }
 }
 
+/// See [`Backend::mask_indices`](crate::Backend::mask_indices).
+pub fn mask_indices(mask: &HostView<'_>, out: &mut HostViewMut<'_>) {
+    let hits = (0..mask.layout.numel()).filter(|&number| mask.get(&[number]).as_bool());
+    for (rank, number) in hits.enumerate() {
+        out.set(&[rank], Scalar::from(number));
+    }
+}
+
 /// The order in which values are sorted: NaN above everything, both zeros equal.
 pub fn sort_order(a: Scalar, b: Scalar) -> Ordering {
     match (a, b) {
@@ -301,6 +309,38 @@ pub fn sort(
             .collect();
         line.sort_by(|a, b| if descending { sort_order(b.0, a.0) } else { sort_order(a.0, b.0) });
         for (i, (value, from)) in line.into_iter().enumerate() {
+            position[axis] = i;
+            values.set(&position, value);
+            indices.set(&position, Scalar::from(from));
+        }
+    }
+}
+
+/// See [`Backend::topk`](crate::Backend::topk).
+pub fn topk(
+    axis: usize,
+    largest: bool,
+    input: &HostView<'_>,
+    values: &mut HostViewMut<'_>,
+    indices: &mut HostViewMut<'_>,
+) {
+    let mut lines = input.layout.dims().to_vec();
+    let length = std::mem::replace(&mut lines[axis], 1);
+    for mut position in positions(&lines) {
+        let mut left: Vec<(Scalar, usize)> = Vec::new();
+        for i in 0..length {
+            position[axis] = i;
+            left.push((input.get(&position), i));
+        }
+        for i in 0..values.layout.dims()[axis] {
+            let mut best = 0;
+            for (at, other) in left.iter().enumerate() {
+                let order = sort_order(other.0, left[best].0);
+                if order == (if largest { Ordering::Greater } else { Ordering::Less }) {
+                    best = at;
+                }
+            }
+            let (value, from) = left.remove(best);
             position[axis] = i;
             values.set(&position, value);
             indices.set(&position, Scalar::from(from));
