@@ -1,75 +1,60 @@
-//! Times pointwise programs: bandwidth of large ones, nanoseconds of tiny ones. `cargo bench -p gradix-backend-cpu
-//! --bench pointwise [-- FILTER]`.
+//! Pointwise programs on all threads, from one element to 16M: `cargo bench -p gradix-backend-cpu --bench pointwise [--
+//! FILTER …]`.
 
 use backend_cpu::Cpu;
-use std::hint::black_box;
-use std::time::Instant;
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use std::fmt;
 use tensor_core::op::{BinaryOp, UnaryOp};
 use tensor_core::{Backend, DType, Input, Layout, Program, Scalar, Shape, View, ViewMut};
 
-/// The median and the shortest time of a call in nanoseconds, of as many calls as fit in about 0.3 s. On a machine that does
-/// other things too, only the shortest says what the code can do.
-fn time(mut call: impl FnMut()) -> (f64, f64) {
-    call();
-    let start = Instant::now();
-    call();
-    let once = start.elapsed().as_nanos().max(1) as usize;
-    // Short calls are timed many at once: reading the clock takes some 20 ns itself.
-    let batch = (20_000 / once).clamp(1, 1000);
-    let rounds = (300_000_000 / (once * batch)).clamp(5, 2000);
-    let mut times: Vec<f64> = (0..rounds)
-        .map(|_| {
-            let start = Instant::now();
-            for _ in 0..batch {
-                call();
-            }
-            start.elapsed().as_nanos() as f64 / batch as f64
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    (times[times.len() / 2], times[0])
+fn main() {
+    divan::main();
 }
 
-struct Case<'a> {
-    name: &'a str,
+/// What is computed.
+struct Work {
     program: Program,
+    /// How each input lies in memory, and how many elements that has.
     inputs: Vec<(Layout, usize)>,
     shape: Shape,
 }
 
-impl Case<'_> {
-    fn run(&self, cpu: &Cpu) -> ((f64, f64), usize) {
-        let mut bytes = 0;
-        let buffers: Vec<_> = self
-            .inputs
-            .iter()
-            .zip(self.program.inputs())
-            .map(|((_, len), dtype)| {
-                let mut buffer = cpu.alloc(len * dtype.size()).expect("memory");
-                for (number, element) in buffer.bytes_mut().chunks_exact_mut(dtype.size()).enumerate() {
-                    Scalar::Float((number % 97) as f64 / 12.0 - 4.0).write(*dtype, element);
-                }
-                bytes += len * dtype.size();
-                buffer
-            })
-            .collect();
-        let dtype = self.program.dtype(self.program.outputs()[0]);
-        let layout = Layout::contiguous(self.shape.clone());
-        let inputs: Vec<Input<'_, Cpu>> = buffers
-            .iter()
-            .zip(&self.inputs)
-            .zip(self.program.inputs())
-            .map(|((buffer, (layout, _)), &dtype)| Input::View(View { buffer, layout, dtype }))
-            .collect();
-        bytes += self.shape.numel() * dtype.size();
-        let mut out = cpu.alloc(self.shape.numel() * dtype.size()).expect("memory");
-        out.bytes_mut().fill(0);
-        let time = time(|| {
-            let out = ViewMut { buffer: &mut out, layout: &layout, dtype };
-            cpu.pointwise(black_box(&self.program), &self.shape, &inputs, &mut [out]).expect("computes");
-        });
-        (time, bytes)
+impl Work {
+    fn new(program: Program, inputs: impl IntoIterator<Item = (Layout, usize)>, dims: &[usize]) -> Self {
+        let shape = Shape::new(dims).expect("a shape");
+        Self { program, inputs: inputs.into_iter().collect(), shape }
     }
+
+    /// A program of inputs that lie densely.
+    fn dense(program: Program, len: usize) -> Self {
+        let inputs = vec![dense(&[len]); program.inputs().len()];
+        Self::new(program, inputs, &[len])
+    }
+}
+
+fn dense(dims: &[usize]) -> (Layout, usize) {
+    let layout = Layout::contiguous(Shape::new(dims).expect("a shape"));
+    let len = layout.numel();
+    (layout, len)
+}
+
+/// A kind of work on so many elements.
+struct Case {
+    name: &'static str,
+    make: fn(usize) -> Work,
+    len: usize,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.len)
+    }
+}
+
+fn cases(kinds: &[(&'static str, fn(usize) -> Work)], lengths: &[usize]) -> Vec<Case> {
+    let of = |&(name, make)| lengths.iter().map(move |&len| Case { name, make, len });
+    kinds.iter().flat_map(of).collect()
 }
 
 fn program(inputs: usize, dtype: DType, build: impl Fn(&mut Program)) -> Program {
@@ -137,65 +122,94 @@ fn uniform() -> Program {
     })
 }
 
-fn main() {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
+/// A square matrix of about so many elements.
+fn square(len: usize) -> ([usize; 2], Shape) {
+    let side = (len as f64).sqrt() as usize;
+    ([side, side], Shape::new([side, side]).expect("a shape"))
+}
+
+/// With a second operand that repeats.
+fn add_spread(len: usize, of: fn(usize) -> (Layout, usize)) -> Work {
+    let (dims, shape) = square(len);
+    let (layout, held) = of(dims[0]);
+    let spread = (layout.expand(&shape).expect("broadcasts"), held);
+    Work::new(binary(BinaryOp::Add, DType::F32), [dense(&dims), spread], &dims)
+}
+
+fn transposed(len: usize) -> (Layout, usize) {
+    let (layout, len) = dense(&square(len).0);
+    (layout.transpose(0, 1).expect("two axes"), len)
+}
+
+const SMALL: [(&str, fn(usize) -> Work); 3] = [
+    ("add", |len| Work::dense(binary(BinaryOp::Add, DType::F32), len)),
+    ("polynomial", |len| Work::dense(polynomial(), len)),
+    ("exp", |len| Work::dense(unary(UnaryOp::Exp), len)),
+];
+
+const LARGE: [(&str, fn(usize) -> Work); 17] = [
+    ("add", |len| Work::dense(binary(BinaryOp::Add, DType::F32), len)),
+    ("polynomial", |len| Work::dense(polynomial(), len)),
+    ("sqrt(xy+x)-y", |len| Work::dense(hypotenuse(), len)),
+    ("exp", |len| Work::dense(unary(UnaryOp::Exp), len)),
+    ("tanh", |len| Work::dense(unary(UnaryOp::Tanh), len)),
+    ("sigmoid", |len| Work::dense(unary(UnaryOp::Sigmoid), len)),
+    ("gelu", |len| Work::dense(unary(UnaryOp::Gelu), len)),
+    ("neg", |len| Work::dense(unary(UnaryOp::Neg), len)),
+    ("add f16", |len| Work::dense(binary(BinaryOp::Add, DType::F16), len)),
+    ("add i64", |len| Work::dense(binary(BinaryOp::Add, DType::I64), len)),
+    ("uniform", |len| Work::dense(uniform(), len)),
+    ("add row", |len| add_spread(len, |side| dense(&[side]))),
+    ("add column", |len| add_spread(len, |side| dense(&[side, 1]))),
+    ("transposed copy", |len| Work::new(Program::copy(DType::F32), [transposed(len)], &square(len).0)),
+    ("add transposed", |len| {
+        let dims = square(len).0;
+        Work::new(binary(BinaryOp::Add, DType::F32), [dense(&dims), transposed(len)], &dims)
+    }),
+    ("every other", |len| {
+        let dims = square(len).0;
+        let (layout, held) = dense(&[dims[0], 2 * dims[1]]);
+        Work::new(Program::copy(DType::F32), [(layout.slice(1, 0, dims[1], 2).expect("fits"), held)], &dims)
+    }),
+    ("add short rows", |len| {
+        let dims = [len / 8, 8];
+        let bias = dense(&[8]).0.expand(&Shape::new(dims).expect("a shape")).expect("broadcasts");
+        Work::new(binary(BinaryOp::Add, DType::F32), [dense(&dims), (bias, 8)], &dims)
+    }),
+];
+
+#[divan::bench(args = cases(&SMALL, &[1, 10, 100, 1000, 4000]), sample_size = 256)]
+fn small(bencher: Bencher<'_, '_>, case: &Case) {
+    run(bencher, &(case.make)(case.len));
+}
+
+#[divan::bench(args = cases(&LARGE, &[1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24]))]
+fn large(bencher: Bencher<'_, '_>, case: &Case) {
+    run(bencher, &(case.make)(case.len));
+}
+
+/// Times work on memory that is there.
+fn run(bencher: Bencher<'_, '_>, work: &Work) {
     let cpu = Cpu::open();
-    println!("{}, {:?}, {} threads", cpu.info().name, cpu.level(), rayon::current_num_threads());
-    let dense = |dims: &[usize]| {
-        let layout = Layout::contiguous(Shape::new(dims).expect("a shape"));
-        let len = layout.numel();
-        (layout, len)
-    };
-    let run = |name: &str, program: Program, inputs: Vec<(Layout, usize)>, dims: &[usize]| {
-        if !name.contains(&filter) {
-            return;
+    let dtype = work.program.dtype(work.program.outputs()[0]);
+    let mut bytes = work.shape.numel() * dtype.size();
+    let fill = |((_, len), dtype): (&(Layout, usize), &DType)| {
+        let mut buffer = cpu.alloc(len * dtype.size()).expect("memory");
+        for (number, element) in buffer.bytes_mut().chunks_exact_mut(dtype.size()).enumerate() {
+            Scalar::Float((number % 97) as f64 / 12.0 - 4.0).write(*dtype, element);
         }
-        let case = Case { name, program, inputs, shape: Shape::new(dims).expect("a shape") };
-        let ((median, best), bytes) = case.run(&cpu);
-        let elements = case.shape.numel();
-        println!(
-            "{:24} {elements:>9} median {median:>11.1} ns {:>7.1} GB/s, best {best:>11.1} ns {:>7.3} ns/element {:>7.1} GB/s",
-            case.name,
-            bytes as f64 / median,
-            best / elements as f64,
-            bytes as f64 / best
-        );
+        bytes += len * dtype.size();
+        buffer
     };
-    for len in [1, 10, 100, 1000, 4000] {
-        run("tiny add", binary(BinaryOp::Add, DType::F32), vec![dense(&[len]); 2], &[len]);
-        run("tiny polynomial", polynomial(), vec![dense(&[len])], &[len]);
-        run("tiny exp", unary(UnaryOp::Exp), vec![dense(&[len])], &[len]);
-    }
-    for len in [1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24] {
-        run("add", binary(BinaryOp::Add, DType::F32), vec![dense(&[len]); 2], &[len]);
-        run("polynomial", polynomial(), vec![dense(&[len])], &[len]);
-        run("sqrt(xy+x)-y", hypotenuse(), vec![dense(&[len]); 2], &[len]);
-        for (name, op) in [
-            ("exp", UnaryOp::Exp),
-            ("tanh", UnaryOp::Tanh),
-            ("sigmoid", UnaryOp::Sigmoid),
-            ("gelu", UnaryOp::Gelu),
-            ("copy (neg)", UnaryOp::Neg),
-        ] {
-            run(name, unary(op), vec![dense(&[len])], &[len]);
-        }
-        run("add f16", binary(BinaryOp::Add, DType::F16), vec![dense(&[len]); 2], &[len]);
-        run("add i64", binary(BinaryOp::Add, DType::I64), vec![dense(&[len]); 2], &[len]);
-        run("uniform", uniform(), vec![], &[len]);
-        let side = (len as f64).sqrt() as usize;
-        let dims = [side, side];
-        let shape = Shape::new(dims).expect("a shape");
-        let row = (dense(&[side]).0.expand(&shape).expect("broadcasts"), side);
-        let column = (dense(&[side, 1]).0.expand(&shape).expect("broadcasts"), side);
-        let transposed = (dense(&dims).0.transpose(0, 1).expect("two axes"), len);
-        let every_other = (dense(&[side, 2 * side]).0.slice(1, 0, side, 2).expect("fits"), 2 * len);
-        run("add row", binary(BinaryOp::Add, DType::F32), vec![dense(&dims), row], &dims);
-        run("add column", binary(BinaryOp::Add, DType::F32), vec![dense(&dims), column], &dims);
-        run("transposed copy", Program::copy(DType::F32), vec![transposed.clone()], &dims);
-        run("add transposed", binary(BinaryOp::Add, DType::F32), vec![dense(&dims), transposed], &dims);
-        run("every other", Program::copy(DType::F32), vec![every_other], &dims);
-        let few = [len / 8, 8];
-        let bias = (dense(&[8]).0.expand(&Shape::new(few).expect("a shape")).expect("broadcasts"), 8);
-        run("add short rows", binary(BinaryOp::Add, DType::F32), vec![dense(&few), bias], &few);
-    }
+    let buffers: Vec<_> = work.inputs.iter().zip(work.program.inputs()).map(fill).collect();
+    let views = buffers.iter().zip(&work.inputs).zip(work.program.inputs());
+    let inputs: Vec<Input<'_, Cpu>> =
+        views.map(|((buffer, (layout, _)), &dtype)| Input::View(View { buffer, layout, dtype })).collect();
+    let layout = Layout::contiguous(work.shape.clone());
+    let mut out = cpu.alloc(layout.numel() * dtype.size()).expect("memory");
+    out.bytes_mut().fill(0);
+    bencher.counter(ItemsCount::new(work.shape.numel())).counter(BytesCount::new(bytes)).bench_local(|| {
+        let out = ViewMut { buffer: &mut out, layout: &layout, dtype };
+        cpu.pointwise(black_box(&work.program), &work.shape, &inputs, &mut [out]).expect("computes");
+    });
 }

@@ -142,6 +142,11 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn mask_indices(&self, mask: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        crate::mask::mask_indices(&mask, out);
+        Ok(())
+    }
+
     fn sort(
         &self,
         axis: usize,
@@ -152,6 +157,17 @@ impl Backend for Cpu {
     ) -> Result<()> {
         crate::sort::sort(axis, descending, &input, values, indices);
         Ok(())
+    }
+
+    fn topk(
+        &self,
+        axis: usize,
+        largest: bool,
+        input: View<'_, Self>,
+        values: ViewMut<'_, Self>,
+        indices: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        crate::topk::topk(self, self.level, axis, largest, &input, values, indices)
     }
 
     fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {

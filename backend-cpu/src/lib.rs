@@ -18,6 +18,7 @@
 mod backend;
 mod buffer;
 mod gather;
+mod mask;
 mod matmul;
 pub mod memory;
 mod number;
@@ -30,6 +31,7 @@ mod scatter;
 mod softmax;
 mod sort;
 mod strided;
+mod topk;
 pub mod vecmath;
 
 pub use backend::Cpu;

@@ -7,9 +7,10 @@ use crate::Cpu;
 use crate::number::{Float, Wide};
 use crate::parallel::{GRAIN, for_each_range};
 use crate::pointwise::moves;
-use crate::reduce::fold::{Extremum, Fold, Sum, merge_all};
+use crate::reduce::fold::{Extremum, Fold, ROWS, Sum, merge_all, merge_rows};
 use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
-use crate::vecmath::{Isa, Level, Real, Task, exp, exp_of_differences};
+use crate::vecmath::{Isa, Level, Real, Task, exp_of_differences, takes_longer_than_memory};
+use smallvec::SmallVec;
 use std::ops::Range;
 use tensor_core::{DType, View, ViewMut, bf16, f16};
 
@@ -17,6 +18,9 @@ use tensor_core::{DType, View, ViewMut, bf16, f16};
 const TILE: usize = 512;
 /// About as many bytes of scratch as the second-level cache holds beside the rest.
 const SCRATCH: usize = 1 << 18;
+/// Where [`SCRATCH`] has room for little more than [`NARROWEST`] lines, so many are taken instead, as far as they fit into so many
+/// bytes: memory is slow in short pieces, and the third-level cache is not.
+const WIDER: (usize, usize) = (128, 1 << 21);
 /// Elements of a cache line, at least: narrower blocks would read each line several times.
 const NARROWEST: usize = 32;
 /// Lines up to this length are computed side by side: alone, each would take longer to begin than to compute.
@@ -53,7 +57,12 @@ fn run<T: Float>(level: Level, axis: usize, log: bool, input: &View<'_, Cpu>, ou
     });
     if let Some(inner) = across {
         lines.pop();
-        let width = (SCRATCH / size_of::<T::Real>() / along.size).clamp(NARROWEST, TILE).min(inner.size);
+        let fitting = |bytes: usize| bytes / size_of::<T::Real>() / along.size;
+        let width = match fitting(SCRATCH) {
+            few if few < 2 * NARROWEST => fitting(WIDER.1).min(WIDER.0),
+            width => width,
+        };
+        let width = width.clamp(NARROWEST, TILE).min(inner.size);
         let blocks = inner.size.div_ceil(width);
         let work = Blocks::<T> { level, log, along, inner, width, outer: &lines, source, target };
         for_each_range(count(&lines) * blocks, (GRAIN / 4 / (width * along.size)).max(1), |units| work.run(units));
@@ -82,13 +91,15 @@ fn largest<R: Computed>(level: Level, values: &[R]) -> R {
 }
 
 /// The sum of the exponentials of values less the top, which are put into `kept` if that is not empty.
-fn exponentials<R: Computed>(level: Level, values: &[R], top: R, kept: &mut [R]) -> f64 {
+///
+/// Meanwhile memory is asked for what lies `ahead` bytes behind them, unless that is 0.
+fn exponentials<R: Computed>(level: Level, values: &[R], ahead: usize, top: R, kept: &mut [R]) -> f64 {
     let mut spare = [R::default(); TILE];
     let mut total = Sum::<R>::EMPTY;
     for (number, from) in values.chunks(TILE).enumerate() {
         let to = if kept.is_empty() { &mut spare[..] } else { &mut kept[number * TILE..] };
         let to = &mut to[..from.len()];
-        level.run(Exponentials { from, to, top });
+        level.run(Exponentials { from, ahead, to, top });
         total = Sum::<R>::take(total, merge_all::<Sum<R>>(level, to));
     }
     total.0
@@ -97,6 +108,7 @@ fn exponentials<R: Computed>(level: Level, values: &[R], top: R, kept: &mut [R])
 /// The exponentials of values less the top.
 struct Exponentials<'a, R> {
     from: &'a [R],
+    ahead: usize,
     to: &'a mut [R],
     top: R,
 }
@@ -106,7 +118,11 @@ impl<R: Computed> Task for Exponentials<'_, R> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        exp_of_differences::<I, R>(self.from, self.top, self.to);
+        let Self { from, ahead, to, top } = self;
+        if takes_longer_than_memory::<I>() && ahead > 0 {
+            moves::prefetch(from.as_ptr().wrapping_byte_add(ahead), from.len());
+        }
+        exp_of_differences::<I, R>(from, top, to);
     }
 }
 
@@ -167,7 +183,8 @@ fn lines<T: Float>(
             &collected[..]
         };
         let top = largest(level, values);
-        let last = last(exponentials(level, values, top, &mut kept), log);
+        let last =
+            last(exponentials(level, values, if in_place { size_of_val(values) } else { 0 }, top, &mut kept), log);
         let values = if log { values } else { &kept[..] };
         for (number, from) in values.chunks(TILE).enumerate() {
             let to = to.at(at[1] + (number * TILE) as isize * steps[1]);
@@ -218,11 +235,11 @@ fn long_line<T: Float>(level: Level, log: bool, along: Axis<2>, source: Source<T
             unsafe { T::widen_from(level, source.at(from), along.steps[0], &mut values) };
             let result = match pass {
                 Pass::Largest => (largest(level, &values), 0.0),
-                Pass::Sum { top } => (top, exponentials(level, &values, top, &mut [])),
+                Pass::Sum { top } => (top, exponentials(level, &values, 0, top, &mut [])),
                 Pass::Finish { top, last } => {
                     let mut results = vec![T::Real::default(); values.len()];
                     if !log {
-                        level.run(Exponentials { from: &values, to: &mut results, top });
+                        level.run(Exponentials { from: &values, ahead: 0, to: &mut results, top });
                         values.copy_from_slice(&results);
                     }
                     level.run(Finish { from: &values, to: &mut results, top, last, log });
@@ -271,7 +288,13 @@ impl<T: Float> Blocks<'_, T> {
             let scratch = &mut scratch[..width * along.size];
             // SAFETY: elements of the input.
             unsafe { self.read(first[0], width, scratch) };
-            level.run(Block { values: scratch, tops: &mut tops[..width], totals: &mut totals[..width], log });
+            let tops = &mut tops[..width];
+            tops.fill(T::Real::LOWEST);
+            for rows in scratch.chunks(ROWS * width) {
+                let rows: SmallVec<[&[T::Real]; ROWS]> = rows.chunks(width).collect();
+                merge_rows::<Extremum<T::Real, true>>(level, tops, &rows);
+            }
+            level.run(Block { values: scratch, tops, totals: &mut totals[..width], log });
             // SAFETY: elements of the output, which only this unit accesses.
             unsafe { self.write(first[1], width, scratch) };
         }
@@ -321,8 +344,9 @@ impl<T: Float> Blocks<'_, T> {
 /// A block of lines side by side, from values to results.
 struct Block<'a, R> {
     values: &'a mut [R],
-    /// Space for as many as there are lines.
+    /// Each line's largest value.
     tops: &'a mut [R],
+    /// Space for as many.
     totals: &'a mut [f64],
     log: bool,
 }
@@ -334,19 +358,16 @@ impl<R: Computed> Task for Block<'_, R> {
     fn run<I: Isa>(self) {
         let Self { values, tops, totals, log } = self;
         let width = tops.len();
-        tops.fill(R::LOWEST);
         totals.fill(0.0);
-        for row in values.chunks(width) {
-            for (top, &x) in tops.iter_mut().zip(row) {
-                *top = Extremum::<R, true>::merge(*top, x);
-            }
-        }
+        // Each loop is wide by itself: together they would be as narrow as the totals' f64.
+        let mut exponentials = [R::default(); TILE];
+        let exponentials = &mut exponentials[..width];
         for row in values.chunks_mut(width) {
-            for ((x, &top), total) in row.iter_mut().zip(&*tops).zip(&mut *totals) {
-                let shifted = *x - top;
-                let e = exp::<I, R>(shifted);
-                *x = if log { shifted } else { e };
-                *total += e.to_sum();
+            row.iter_mut().zip(&*tops).for_each(|(x, &top)| *x = *x - top);
+            exp_of_differences::<I, R>(row, R::lit(0.0), exponentials);
+            totals.iter_mut().zip(&*exponentials).for_each(|(total, e)| *total += e.to_sum());
+            if !log {
+                row.copy_from_slice(exponentials);
             }
         }
         // The tops are not needed any more.

@@ -32,7 +32,7 @@ pub(crate) fn sort(
 }
 
 /// An element that can be sorted.
-trait Sortable: Number {
+pub(crate) trait Sortable: Number {
     /// The significant bytes of a key.
     const BYTES: usize;
     /// A key of as many bytes, in the same order as the values: NaN above all, both zeros equal.
@@ -104,7 +104,7 @@ macro_rules! sortable_float {
 sortable_float!(f16 as u16, bf16 as u16, f32 as u32, f64 as u64);
 
 /// A key and an index in one number.
-trait Ranked: Copy + Ord + Default + Send + Sync + 'static {
+pub(crate) trait Ranked: Copy + Ord + Default + Send + Sync + 'static {
     /// Lines from which on radix is faster than comparing.
     const RADIX: usize;
     fn new(key: u64, index: usize) -> Self;
@@ -146,13 +146,47 @@ impl Ranked for u128 {
 
 /// A line of input, values and indices: the axis with their steps.
 #[derive(Clone, Copy)]
-struct Line<T> {
-    along: Axis<3>,
+pub(crate) struct Line<T> {
+    /// The axis, as long as in the input.
+    pub(crate) along: Axis<3>,
     /// Flips keys for the descending order.
-    mask: u64,
-    input: Source<T>,
+    pub(crate) mask: u64,
+    pub(crate) input: Source<T>,
     values: Target<T>,
     indices: Target<i64>,
+}
+
+/// All lines along an axis.
+pub(crate) struct Lines<T> {
+    /// The other axes.
+    pub(crate) axes: Axes<3>,
+    first: Line<T>,
+}
+
+impl<T: Sortable> Lines<T> {
+    pub(crate) fn new(
+        axis: usize,
+        descending: bool,
+        input: &View<'_, Cpu>,
+        values: &mut ViewMut<'_, Cpu>,
+        indices: &mut ViewMut<'_, Cpu>,
+    ) -> Self {
+        let dims = input.layout.dims();
+        let steps = [input.layout.strides(), values.layout.strides(), indices.layout.strides()];
+        let along = Axis { size: dims[axis], steps: steps.map(|steps| steps[axis]) };
+        let mut axes: Axes<3> = axes_of(dims, steps, |number| number != axis);
+        merge(&mut axes);
+        let mask = if descending { u64::MAX >> (64 - 8 * T::BYTES) } else { 0 };
+        let (input, values, indices) = (Source::new(input), Target::new(values), Target::new(indices));
+        Self { axes, first: Line { along, mask, input, values, indices } }
+    }
+
+    /// The line at the offsets of a walk over the axes.
+    pub(crate) fn at(&self, [a, b, c]: [isize; 3]) -> Line<T> {
+        let Line { along, mask, input, values, indices } = self.first;
+        let (input, values) = (Source::from_ptr(input.at(a)), Target::from_ptr(values.at(b)));
+        Line { along, mask, input, values, indices: Target::from_ptr(indices.at(c)) }
+    }
 }
 
 fn run<T: Sortable, R: Ranked>(
@@ -162,35 +196,23 @@ fn run<T: Sortable, R: Ranked>(
     values: &mut ViewMut<'_, Cpu>,
     indices: &mut ViewMut<'_, Cpu>,
 ) {
-    let dims = input.layout.dims();
-    let steps = [input.layout.strides(), values.layout.strides(), indices.layout.strides()];
-    let along = Axis { size: dims[axis], steps: steps.map(|steps| steps[axis]) };
-    let mut lines: Axes<3> = axes_of(dims, steps, |number| number != axis);
-    merge(&mut lines);
-    let mask = if descending { u64::MAX >> (64 - 8 * T::BYTES) } else { 0 };
-    let (input, values, indices) = (Source::<T>::new(input), Target::<T>::new(values), Target::<i64>::new(indices));
-    let line = |[a, b, c]: [isize; 3]| Line {
-        along,
-        mask,
-        input: Source::from_ptr(input.at(a)),
-        values: Target::from_ptr(values.at(b)),
-        indices: Target::from_ptr(indices.at(c)),
-    };
+    let all = Lines::<T>::new(axis, descending, input, values, indices);
+    let (lines, along) = (&all.axes, all.first.along);
     let threads = rayon::current_num_threads();
-    if count(&lines) < threads && along.size >= GRAIN {
-        let mut walk = Walk::from(&lines, 0);
-        for _ in 0..count(&lines) {
-            sort_long::<T, R>(line(walk.offsets), threads);
+    if count(lines) < threads && along.size >= GRAIN {
+        let mut walk = Walk::from(lines, 0);
+        for _ in 0..count(lines) {
+            sort_long::<T, R>(all.at(walk.offsets), threads);
             walk.advance();
         }
         return;
     }
-    for_each_range(count(&lines), (GRAIN / 16 / along.size).max(1), |units| {
-        let mut walk = Walk::from(&lines, units.start);
+    for_each_range(count(lines), (GRAIN / 16 / along.size).max(1), |units| {
+        let mut walk = Walk::from(lines, units.start);
         let mut ranked = Vec::with_capacity(along.size);
         let mut spare = vec![R::default(); if along.size >= R::RADIX { along.size } else { 0 }];
         for _ in units {
-            let line = line(walk.offsets);
+            let line = all.at(walk.offsets);
             ranked.clear();
             // SAFETY: `line` is a line of the input.
             ranked.extend((0..along.size).map(|i| unsafe { line.rank::<R>(i) }));
@@ -208,7 +230,7 @@ impl<T: Sortable> Line<T> {
     /// # Safety
     /// The line's element `i` may be read.
     #[inline(always)]
-    unsafe fn rank<R: Ranked>(&self, i: usize) -> R {
+    pub(crate) unsafe fn rank<R: Ranked>(&self, i: usize) -> R {
         // SAFETY: the caller's promise.
         let value = unsafe { self.input.at(i as isize * self.along.steps[0]).read() };
         R::new(value.key() ^ self.mask, i)
@@ -217,7 +239,7 @@ impl<T: Sortable> Line<T> {
     /// # Safety
     /// `item` is from the same line's `rank`; results `i` may be written.
     #[inline(always)]
-    unsafe fn place<R: Ranked>(&self, i: usize, item: R) {
+    pub(crate) unsafe fn place<R: Ranked>(&self, i: usize, item: R) {
         let (i, index) = (i as isize, item.index());
         // SAFETY: the caller's promise.
         unsafe {

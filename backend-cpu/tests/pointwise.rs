@@ -211,6 +211,39 @@ fn casts() {
     }
 }
 
+/// Operations of so many elements that threads share them, around the lengths where that begins and ends, from and to elements of
+/// different sizes.
+#[test]
+fn operations_in_parts() {
+    use tensor_core::op::{BinaryOp, UnaryOp};
+    let mut rng = Rng(7);
+    let unary = |op: UnaryOp| move |program: &mut Program, operands: &[Reg]| program.unary(op, operands[0]);
+    let (exp, is_nan, neg) = (unary(UnaryOp::Exp), unary(UnaryOp::IsNan), unary(UnaryOp::Neg));
+    let sub = |program: &mut Program, operands: &[Reg]| program.binary(BinaryOp::Sub, operands[0], operands[1]);
+    let subject = |name: &str, dtype, count, ulp, build| {
+        let operands = vec![(dtype, (-10.0, 10.0)); count];
+        Subject { name: format!("{name} {dtype}"), operands, ulp, build }
+    };
+    let subjects: [Subject<'_>; 6] = [
+        subject("exp", DType::F32, 1, UNARY.iter().find(|row| row.op == UnaryOp::Exp).unwrap().ulp, &exp),
+        subject("isnan", DType::F64, 1, 0, &is_nan),
+        subject("neg", DType::I8, 1, 0, &neg),
+        subject("sub", DType::F32, 2, 0, &sub),
+        subject("sub", DType::I64, 2, 0, &sub),
+        subject("sub", DType::F16, 2, 0, &sub),
+    ];
+    for subject in &subjects {
+        for len in [1 << 14, (1 << 14) + 1, (1 << 15) + 77, (1 << 16) + 3, 1 << 17, (1 << 17) + 1] {
+            let columns: Vec<Vec<Scalar>> = subject
+                .operands
+                .iter()
+                .map(|(dtype, domain)| (0..len).map(|_| random(*dtype, *domain, &mut rng)).collect())
+                .collect();
+            subject.check_vectors(&columns, "parts");
+        }
+    }
+}
+
 /// All pairs of ways to lie in memory, to all kinds of outputs, over shapes that make short rows, long rows, panels with
 /// rests, and axes of size 1.
 #[test]

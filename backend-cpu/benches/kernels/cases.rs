@@ -102,6 +102,14 @@ fn pointwise(bench: &mut Bench) {
             square.mul(&x)?.add(&square.mul(3.0)?)?.sub(&x.mul(5.0)?)?.add(4.0)
         });
     }
+    if bench.wants("sum of f 16M") {
+        let x = f32s(&[1 << 24]);
+        bench.array("sum of f 16M", traffic(bytes(&x), 0), || {
+            let square = x.mul(&x)?;
+            let f = square.mul(&x)?.add(&square.mul(3.0)?)?.sub(&x.mul(5.0)?)?.add(4.0)?;
+            f.reduce(ReduceOp::Sum, &[], false)
+        });
+    }
     let ops = [
         ("gelu 4M", UnaryOp::Gelu),
         ("sigmoid 4M", UnaryOp::Sigmoid),
@@ -205,13 +213,15 @@ fn reductions(bench: &mut Bench) {
 }
 
 fn lines(bench: &mut Bench) {
-    let cases: [(&str, isize, bool, &[usize], DType); 7] = [
+    let cases: [(&str, isize, bool, &[usize], DType); 9] = [
         ("softmax rows 4096²", 1, false, SQUARE, DType::F32),
         ("log_softmax rows 4096²", 1, true, SQUARE, DType::F32),
         ("softmax columns 4096²", 0, false, SQUARE, DType::F32),
         ("softmax rows 4096² f16", 1, false, SQUARE, DType::F16),
         ("softmax rows 4096² bf16", 1, false, SQUARE, DType::BF16),
         ("softmax rows 64k×16", 1, false, &[1 << 16, 16], DType::F32),
+        ("softmax rows 64k×64", 1, false, &[1 << 16, 64], DType::F32),
+        ("log_softmax channels 16×64×56²", 1, true, &[16, 64, 56 * 56], DType::F32),
         ("log_softmax 128×10", 1, true, &[128, 10], DType::F32),
     ];
     for (name, axis, log, dims, dtype) in cases {

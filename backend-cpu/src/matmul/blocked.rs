@@ -8,7 +8,7 @@
 
 use super::Product;
 use super::pack::Packed;
-use super::vector::{Factor, Vector};
+use super::vector::{Factor, Sum, Vector};
 use crate::parallel::for_each;
 use crate::pointwise::moves::prefetch;
 use crate::strided::Source;
@@ -27,6 +27,10 @@ const FEW_ROWS: usize = 384;
 const SMALL: usize = 1 << 15;
 /// Factors of an a with dense rows up to which it is read where it is: the second-level cache holds it as it lies.
 const A_NEAR: usize = 1 << 17;
+/// The most rows of a product whose first row of tiles packs b, and the bytes of an a with dense rows up to which these read it
+/// where it is: what the second-level cache does not hold comes fast enough from the third one.
+const KEPT_ROWS: usize = 512;
+const KEPT_A_NEAR: usize = 1 << 20;
 /// Vectors in a row of a tile.
 const ACROSS: usize = 2;
 /// Slivers of b that are packed together.
@@ -70,6 +74,8 @@ struct Plan {
     direct: [bool; 2],
     /// Whether threads share out columns, with all of a packed before, or rows, with all of b packed before.
     by_columns: bool,
+    /// Whether the first tile of a sliver of b reads it where it is, and packs it for those below on the way.
+    kept: bool,
     /// The factors that are packed before.
     packed: usize,
     /// Rows, or columns, of a thread's part.
@@ -80,15 +86,21 @@ struct Plan {
 impl Plan {
     fn new<F: Factor>(work: &Product<'_, F>, rows: usize, width: usize, threads: usize) -> Self {
         let Product { m, n, k, .. } = *work;
-        let by_columns = m <= FEW_ROWS;
-        let small = work.a.in_place() && m * k + k * n <= SMALL;
+        let can_keep = can_keep::<F>(width / ACROSS);
+        // While the next product's matrices are asked for, packing pays earlier.
+        let most = if can_keep && work.ahead.is_some() { SMALL / 2 } else { SMALL };
+        let small = work.a.in_place() && m * k + k * n <= most;
         // A b of few rows of tiles is not read often enough to be packed. One whose rows lie a multiple of a page apart
         // would fill few sets of the cache.
         let b_in_rows = work.b.in_place() && work.b.columns.step == 1;
+        let few = small || m <= 2 * rows;
+        let kept = can_keep && b_in_rows && !few && m <= KEPT_ROWS;
+        let by_columns = kept || m <= FEW_ROWS;
         // An a that meets one sliver of b only is read once, however it lies.
         let a_once = work.a.in_place() && n <= width;
-        let a_near = work.a.in_place() && work.a.columns.step == 1 && m * k <= A_NEAR;
-        let direct = [by_columns && (small || a_once || a_near), b_in_rows && (small || m <= 2 * rows)];
+        let near = if kept { KEPT_A_NEAR / size_of::<F>() } else { A_NEAR };
+        let a_near = work.a.in_place() && work.a.columns.step == 1 && m * k <= near;
+        let direct = [by_columns && (small || a_once || a_near), b_in_rows && few];
         let packed = match (by_columns, direct) {
             (true, [true, _]) | (false, [_, true]) => 0,
             (true, _) => m.next_multiple_of(rows) * k,
@@ -99,11 +111,11 @@ impl Plan {
             if by_columns { n } else { m }
         } else if by_columns {
             let slivers = n.div_ceil(width);
-            slivers.div_ceil(4 * threads) * width
+            slivers.div_ceil(if kept { 8 } else { 4 } * threads) * width
         } else {
             m.div_ceil(4 * threads).clamp(ROWS / 4, ROWS).next_multiple_of(rows)
         };
-        Self { m, n, k, tile: [rows, width], direct, by_columns, packed, part, threads }
+        Self { m, n, k, tile: [rows, width], direct, by_columns, kept, packed, part, threads }
     }
 
     /// Runs `pack` for all lines (rows of a, columns of b) that are packed before, a range at a time, and then `compute` for all
@@ -158,6 +170,11 @@ impl Drop for CountDown<'_> {
     }
 }
 
+/// Whether tiles of vectors of so many lanes may pack b on the way. It pays with 32 bytes; with others it has not been measured.
+const fn can_keep<F>(lanes: usize) -> bool {
+    lanes * size_of::<F>() == 32
+}
+
 /// Steps along `k` in a block: blocks of equal length, so that no short one is left over. They depend on nothing else, since
 /// a sum's rounding does on them.
 pub(super) fn depth<F>(k: usize) -> usize {
@@ -186,7 +203,6 @@ impl<F: Factor> Task for Shape<F> {
 /// Rows of a tile, so that it fills the registers (32 with AVX-512, else 16) and leaves some for operands.
 #[cfg(target_arch = "x86_64")]
 pub(super) const ROWS_64: usize = 8;
-#[cfg(target_arch = "x86_64")]
 pub(super) const ROWS_32: usize = 6;
 pub(super) const ROWS_16: usize = 4;
 
@@ -228,12 +244,13 @@ impl<F: Factor> Part<'_, F> {
         let width = ACROSS * V::LANES;
         let Self { work, plan, packed, rows, columns } = self;
         let Plan { direct, by_columns, k, .. } = **plan;
+        let kept = plan.kept && can_keep::<F>(V::LANES);
         let depth = depth::<F>(k);
         // Room for what is packed on the way: a's block where all of b was packed before, else one sliver of b. The last
         // sliver of a b that is read where it is has to be packed too if it is not full.
         let room = if by_columns { 0 } else { rows.len().min(ROWS).next_multiple_of(MR) * depth };
         let mut a_room = Packed::<F>::new(room)?;
-        let group = if by_columns && !direct[1] { GROUP * width } else { width };
+        let group = if by_columns && !direct[1] && !kept { GROUP * width } else { width };
         let mut b_room = Packed::<F>::new(if by_columns || direct[1] { group * depth } else { 0 })?;
         let (a_to, b_to) = (a_room.target(), b_room.target());
         let step = if by_columns { plan.m } else { ROWS };
@@ -254,49 +271,52 @@ impl<F: Factor> Part<'_, F> {
                 }
                 for left in columns.clone().step_by(group) {
                     let right = columns.end.min(left + group);
-                    let in_place = direct[1] && right - left == width;
-                    if (by_columns || direct[1]) && !in_place {
+                    let full = right - left == width;
+                    let (in_place, kept) = (direct[1] && full, kept && full);
+                    if (by_columns || direct[1]) && !in_place && !kept {
                         let lines = work.b.columns();
                         // SAFETY: columns of b; the room holds a group of slivers of so many steps.
                         unsafe { lines.pack_slivers(left..right, depths.clone(), b_to.at(0), width, width * length) };
                     }
                     for column in (left..right).step_by(width) {
-                        let b = if in_place {
-                            Feed { first: work.b.at(start, column), next: 1, along: work.b.rows.step }
+                        let first = if in_place || kept {
+                            work.b.at(start, column)
                         } else if by_columns || direct[1] {
-                            let first = b_to.at(((column - left) * length) as isize).cast_const();
-                            Feed { first, next: 1, along: width as isize }
+                            b_to.at(((column - left) * length) as isize).cast_const()
                         } else {
-                            let first = packed.at((column * k + start * width) as isize);
-                            Feed { first, next: 1, along: width as isize }
+                            packed.at((column * k + start * width) as isize)
                         };
+                        let along = if in_place || kept { work.b.rows.step } else { width as isize };
+                        let mut b = Feed { first, next: 1, along };
+                        let mut asks =
+                            if kept { self.next_sliver(&depths, right, block.len().div_ceil(MR)) } else { Asks::NONE };
                         for row in block.clone().step_by(MR) {
-                            let a = if direct[0] {
-                                Feed {
-                                    first: work.a.at(row, start),
-                                    next: work.a.rows.step,
-                                    along: work.a.columns.step,
-                                }
+                            let (first, [next, along]) = if direct[0] {
+                                (work.a.at(row, start), [work.a.rows.step, work.a.columns.step])
                             } else if by_columns {
-                                Feed { first: packed.at((row * k + start * MR) as isize), next: 1, along: MR as isize }
+                                (packed.at((row * k + start * MR) as isize), [1, MR as isize])
                             } else {
-                                let first = a_to.at(((row - top) * length) as isize).cast_const();
-                                Feed { first, next: 1, along: MR as isize }
+                                (a_to.at(((row - top) * length) as isize).cast_const(), [1, MR as isize])
                             };
+                            let a = Feed { first, next, along };
                             if let Some(ahead) = work.ahead {
                                 ahead.share(tile_number, tiles);
                                 tile_number += 1;
                             }
                             let size = [MR.min(block.end - row), width.min(right - column)];
                             let out = work.out.at((row * plan.n + column) as isize);
+                            let tile = Tile { a, b, depth: length, out, row_step: plan.n, size, add };
                             // SAFETY: both feeds hold the factors of the tile's rows and columns at these depths: read in
                             // place for the rows that exist and for full slivers, else packed and padded. The tile of the
-                            // result is this part's alone.
+                            // result is this part's alone, and so is the room that a sliver is packed to.
                             unsafe {
-                                if size[1] > V::LANES {
-                                    tile::<V, MR, ACROSS>(a, b, length, out, plan.n, size, add);
+                                if kept && row == block.start {
+                                    tile.across::<V, MR, true>(b_to.at(0), Asks::NONE);
+                                    b = Feed { first: b_to.at(0).cast_const(), next: 1, along: width as isize };
+                                } else if MR == ROWS_32 && size[0] <= ROWS_16 {
+                                    tile.across::<V, ROWS_16, false>(b_to.at(0), asks.some());
                                 } else {
-                                    tile::<V, MR, 1>(a, b, length, out, plan.n, size, add);
+                                    tile.across::<V, MR, false>(b_to.at(0), asks.some());
                                 }
                             }
                         }
@@ -306,76 +326,171 @@ impl<F: Factor> Part<'_, F> {
         }
         Some(())
     }
+
+    /// What the tiles below the first one of a sliver ask for: the steps of the next one, which begins at this column or with the
+    /// next block of `k`.
+    fn next_sliver(&self, depths: &Range<usize>, column: usize, tiles: usize) -> Asks<F> {
+        let Self { work, columns, .. } = self;
+        let (start, column) = if column < columns.end { (depths.start, column) } else { (depths.end, columns.start) };
+        if start == work.k {
+            return Asks::NONE;
+        }
+        let count = depths.len().min(work.k - start);
+        let at_once = count.div_ceil(tiles - 1);
+        let apart = depths.len().div_ceil(at_once);
+        Asks { first: work.b.at(start, column), step: work.b.rows.step, count, at_once, apart }
+    }
 }
 
-/// Computes a tile of `MR` rows of `NV` vectors of the result, or adds to it.
-///
-/// # Safety
-/// `a` holds `size[0]` rows of `depth` factors, `b` as many steps of `NV` vectors. `out` has `size[0]` rows of `size[1]`
-/// factors, `row_step` apart, that nobody else accesses. The processor has `V`'s instructions.
-#[inline(always)]
-unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
-    a: Feed<V::Elem>,
-    b: Feed<V::Elem>,
+/// Lines of memory to ask for, a few with each tile.
+#[derive(Clone, Copy)]
+struct Asks<F> {
+    first: *const F,
+    step: isize,
+    count: usize,
+    /// With each tile, and how many steps apart.
+    at_once: usize,
+    apart: usize,
+}
+
+impl<F> Asks<F> {
+    const NONE: Self = Self { first: std::ptr::null(), step: 0, count: 0, at_once: 0, apart: usize::MAX };
+
+    /// Those of one tile, which are taken off.
+    fn some(&mut self) -> Self {
+        let some = Self { count: self.at_once.min(self.count), ..*self };
+        self.first = self.first.wrapping_offset(some.count as isize * self.step);
+        self.count -= some.count;
+        some
+    }
+}
+
+/// A tile of the result, and what it is made of.
+#[derive(Clone, Copy)]
+struct Tile<F> {
+    a: Feed<F>,
+    b: Feed<F>,
     depth: usize,
-    out: *mut V::Elem,
+    out: *mut F,
     row_step: usize,
-    [rows, columns]: [usize; 2],
+    /// Its rows and columns.
+    size: [usize; 2],
+    /// Whether it is added to what is there.
     add: bool,
-) {
-    // SAFETY: the caller's promises: vectors of b lie within its `NV`, rows of a beyond the last are the last once more, and
-    // of the result only its rows and columns are touched.
-    unsafe {
-        let mut sums = [[V::splat(V::Elem::default()); NV]; MR];
-        // The tile of a large result comes from far away; it may do so while its sums are computed.
-        if depth > SHORT {
-            for i in 0..MR {
-                prefetch(out.wrapping_add(i * row_step), NV * V::LANES);
+}
+
+impl<F: Factor> Tile<F> {
+    /// Computes a tile of at most `MR` rows: all of its vectors at once if their sums fit into the registers.
+    ///
+    /// # Safety
+    /// As for [`compute`](Self::compute), with as many vectors as a sliver of b has.
+    #[inline(always)]
+    unsafe fn across<V: Vector<Elem = F>, const MR: usize, const KEEP: bool>(self, kept: *mut F, asks: Asks<F>) {
+        let [rows, columns] = self.size;
+        // SAFETY: the caller's promise; each of a tile's vectors is a tile, and is kept in its place of a step.
+        unsafe {
+            if V::Sum::REGISTERS > 1 {
+                for left in (0..columns).step_by(V::LANES) {
+                    let b = Feed { first: self.b.first.add(left), ..self.b };
+                    let size = [rows, V::LANES.min(columns - left)];
+                    let part = Self { b, out: self.out.add(left), size, ..self };
+                    part.compute::<V, MR, 1, KEEP>(kept.wrapping_add(left), if left == 0 { asks } else { Asks::NONE });
+                }
+            } else if columns > V::LANES {
+                self.compute::<V, MR, ACROSS, KEEP>(kept, asks);
+            } else {
+                self.compute::<V, MR, 1, false>(kept, asks);
             }
         }
-        let mut at = [a.first; MR];
-        for (i, at) in at.iter_mut().enumerate() {
-            *at = a.first.offset(i.min(rows - 1) as isize * a.next);
-        }
-        let mut from_b = b.first;
-        let mut offset = 0;
-        for _ in 0..depth {
-            let mut right = [V::load(from_b); NV];
-            for (j, right) in right.iter_mut().enumerate().skip(1) {
-                *right = V::load(from_b.add(j * V::LANES));
-            }
-            for (sums, at) in sums.iter_mut().zip(at) {
-                let left = V::splat(at.offset(offset).read());
-                for (sum, &right) in sums.iter_mut().zip(&right) {
-                    *sum = sum.plus_product(left, right);
+    }
+
+    /// Computes a tile of at most `MR` rows of `NV` vectors, and packs what it reads of b if it is to `KEEP` it. Memory is asked for
+    /// meanwhile.
+    ///
+    /// # Safety
+    /// `a` holds `size[0]` rows of `depth` factors, `b` as many steps of `NV` vectors. `out` has `size[0]` rows of `size[1]`
+    /// factors, `row_step` apart, that nobody else accesses, and so has `kept` room for `depth` steps of a sliver if b is kept. The
+    /// processor has `V`'s instructions.
+    #[inline(always)]
+    unsafe fn compute<V: Vector<Elem = F>, const MR: usize, const NV: usize, const KEEP: bool>(
+        self,
+        mut kept: *mut F,
+        asks: Asks<F>,
+    ) {
+        let Self { a, b, depth, out, row_step, size: [rows, columns], add } = self;
+        // SAFETY: the caller's promises: vectors of b lie within its `NV`, and are kept in as many; rows of a beyond the last are the
+        // last once more, and of the result only its rows and columns are touched.
+        unsafe {
+            let mut sums = [[V::Sum::zero(); NV]; MR];
+            // The tile of a large result comes from far away; it may do so while its sums are computed.
+            if depth > SHORT {
+                for i in 0..MR {
+                    prefetch(out.wrapping_add(i * row_step), NV * V::LANES);
                 }
             }
-            from_b = from_b.wrapping_offset(b.along);
-            offset += a.along;
-        }
-        if rows == MR && columns == NV * V::LANES {
-            for (i, sums) in sums.into_iter().enumerate() {
-                for (j, sum) in sums.into_iter().enumerate() {
-                    let out = out.add(i * row_step + j * V::LANES);
-                    (if add { sum.plus(V::load(out)) } else { sum }).store(out);
+            let mut at = [a.first; MR];
+            for (i, at) in at.iter_mut().enumerate() {
+                *at = a.first.offset(i.min(rows - 1) as isize * a.next);
+            }
+            let (mut from_b, mut offset) = (b.first, 0);
+            let mut ask = asks.first;
+            let mut rest = depth;
+            while rest > 0 {
+                let steps = asks.apart.min(rest);
+                rest -= steps;
+                if asks.count > 0 {
+                    prefetch(ask, 1);
+                    ask = ask.wrapping_offset(asks.step);
+                }
+                for _ in 0..steps {
+                    let mut right = [V::load(from_b); NV];
+                    for (j, right) in right.iter_mut().enumerate().skip(1) {
+                        *right = V::load(from_b.add(j * V::LANES));
+                    }
+                    if KEEP {
+                        prefetch(from_b.wrapping_offset(FAR * b.along), 1);
+                        for (j, right) in right.iter().enumerate() {
+                            right.store(kept.add(j * V::LANES));
+                        }
+                        kept = kept.wrapping_add(ACROSS * V::LANES);
+                    }
+                    for (sums, at) in sums.iter_mut().zip(at) {
+                        let left = V::splat(at.offset(offset).read());
+                        for (sum, &right) in sums.iter_mut().zip(&right) {
+                            *sum = sum.plus_product(left, right);
+                        }
+                    }
+                    from_b = from_b.wrapping_offset(b.along);
+                    offset += a.along;
                 }
             }
-            return;
-        }
-        let mut spare = [[V::Elem::default(); MAX_LANES]; NV];
-        for (i, sums) in sums.into_iter().enumerate().take(rows) {
-            let row = out.add(i * row_step);
-            for (sum, spare) in sums.into_iter().zip(&mut spare) {
-                sum.store(spare.as_mut_ptr());
+            if rows == MR && columns == NV * V::LANES {
+                for (i, sums) in sums.into_iter().enumerate() {
+                    for (j, sum) in sums.into_iter().enumerate() {
+                        let (sum, out) = (sum.total(), out.add(i * row_step + j * V::LANES));
+                        (if add { sum.plus(V::load(out)) } else { sum }).store(out);
+                    }
+                }
+                return;
             }
-            for j in 0..columns {
-                let sum = spare[j / V::LANES][j % V::LANES];
-                let out = row.add(j);
-                out.write(if add { sum.plus(out.read()) } else { sum });
+            let mut spare = [[F::default(); MAX_LANES]; NV];
+            for (i, sums) in sums.into_iter().enumerate().take(rows) {
+                let row = out.add(i * row_step);
+                for (sum, spare) in sums.into_iter().zip(&mut spare) {
+                    sum.total().store(spare.as_mut_ptr());
+                }
+                for j in 0..columns {
+                    let sum = spare[j / V::LANES][j % V::LANES];
+                    let out = row.add(j);
+                    out.write(if add { sum.plus(out.read()) } else { sum });
+                }
             }
         }
     }
 }
+
+/// Steps ahead of which a b that is read where it is asked for.
+const FAR: isize = 16;
 
 /// Steps up to which a tile is finished too soon to ask for its memory ahead.
 const SHORT: usize = 128;

@@ -26,6 +26,8 @@ pub(super) trait Factor: Number {
 pub(super) unsafe trait Vector: Copy {
     type Elem: Factor;
     const LANES: usize;
+    /// What products are added up in.
+    type Sum: Sum<Self>;
     /// # Safety
     /// The processor has the instructions, as for all methods.
     unsafe fn splat(value: Self::Elem) -> Self;
@@ -61,6 +63,41 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn plus(self, other: Self) -> Self;
 }
 
+/// A vector's worth of sums, in the form in which adding products is cheapest.
+pub(super) trait Sum<V>: Copy {
+    /// The registers that it takes.
+    const REGISTERS: usize;
+    /// # Safety
+    /// The processor has the instructions, as for all methods.
+    unsafe fn zero() -> Self;
+    /// `self + a·b`.
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn plus_product(self, a: V, b: V) -> Self;
+    /// The sums themselves.
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn total(self) -> V;
+}
+
+impl<V: Vector> Sum<V> for V {
+    const REGISTERS: usize = 1;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { V::splat(V::Elem::default()) }
+    }
+    #[inline(always)]
+    unsafe fn plus_product(self, a: V, b: V) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Vector::plus_product(self, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn total(self) -> V {
+        self
+    }
+}
+
 /// Vectors as arrays, which the compiler turns into what the architecture has.
 #[derive(Clone, Copy)]
 pub(super) struct Lanes<T, I, const N: usize>([T; N], PhantomData<I>);
@@ -69,6 +106,7 @@ pub(super) struct Lanes<T, I, const N: usize>([T; N], PhantomData<I>);
 unsafe impl<T: Factor, I: Isa, const N: usize> Vector for Lanes<T, I, N> {
     type Elem = T;
     const LANES: usize = N;
+    type Sum = Self;
     #[inline(always)]
     unsafe fn splat(value: T) -> Self {
         Self([value; N], PhantomData)
@@ -146,7 +184,7 @@ factor_int!(i64, 2);
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Vector;
+    use super::{Sum, Vector};
     use std::arch::x86_64::*;
 
     /// The register type of an element type.
@@ -166,7 +204,7 @@ mod x86 {
 
     macro_rules! vector {
         ($wrapper:ident, $register:ident, $t:ident, $raw:ident, $lanes:literal, $splat:expr, $load:expr, $store:expr,
-         $plus_product:expr, $plus:expr $(, $store_some:ident)?) => {
+         $plus_product:expr, $plus:expr, $sum:ty $(, $store_some:ident)?) => {
             impl $register for $t {
                 type Raw = $raw;
             }
@@ -174,6 +212,7 @@ mod x86 {
             unsafe impl Vector for $wrapper<$t> {
                 type Elem = $t;
                 const LANES: usize = $lanes;
+                type Sum = $sum;
                 #[inline(always)]
                 unsafe fn splat(value: $t) -> Self {
                     // SAFETY: the caller's promise.
@@ -251,6 +290,42 @@ mod x86 {
         _mm256_add_epi64(sum, _mm256_add_epi64(low, _mm256_slli_epi64::<32>(high)))
     }
 
+    /// Sums of products of 64-bit integers: those of their lower halves, and those of each one's lower and the other's upper half,
+    /// of which the lower 32 bits count.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Halves {
+        low: __m256i,
+        crossed: __m256i,
+    }
+
+    impl Sum<V32<i64>> for Halves {
+        const REGISTERS: usize = 2;
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { Self { low: _mm256_setzero_si256(), crossed: _mm256_setzero_si256() } }
+        }
+        #[inline(always)]
+        unsafe fn plus_product(self, V32(a): V32<i64>, V32(b): V32<i64>) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let crossed = _mm256_mullo_epi32(a, _mm256_shuffle_epi32::<0b10_11_00_01>(b));
+                Self {
+                    low: _mm256_add_epi64(self.low, _mm256_mul_epu32(a, b)),
+                    crossed: _mm256_add_epi32(self.crossed, crossed),
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn total(self) -> V32<i64> {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let high = _mm256_add_epi32(self.crossed, _mm256_srli_epi64::<32>(self.crossed));
+                V32(_mm256_add_epi64(self.low, _mm256_slli_epi64::<32>(high)))
+            }
+        }
+    }
+
     vector!(
         V64,
         Register64,
@@ -262,6 +337,7 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
+        Self,
         store_some_f32x16
     );
     vector!(
@@ -275,6 +351,7 @@ mod x86 {
         _mm512_storeu_pd,
         _mm512_fmadd_pd,
         _mm512_add_pd,
+        Self,
         store_some_f64x8
     );
     vector!(
@@ -287,7 +364,8 @@ mod x86 {
         _mm512_loadu_epi16,
         _mm512_storeu_epi16,
         plus_product_i16x32,
-        _mm512_add_epi16
+        _mm512_add_epi16,
+        Self
     );
     vector!(
         V64,
@@ -299,7 +377,8 @@ mod x86 {
         _mm512_loadu_epi32,
         _mm512_storeu_epi32,
         plus_product_i32x16,
-        _mm512_add_epi32
+        _mm512_add_epi32,
+        Self
     );
     vector!(
         V64,
@@ -311,7 +390,8 @@ mod x86 {
         _mm512_loadu_epi64,
         _mm512_storeu_epi64,
         plus_product_i64x8,
-        _mm512_add_epi64
+        _mm512_add_epi64,
+        Self
     );
     vector!(
         V32,
@@ -323,7 +403,8 @@ mod x86 {
         _mm256_loadu_ps,
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
-        _mm256_add_ps
+        _mm256_add_ps,
+        Self
     );
     vector!(
         V32,
@@ -335,7 +416,8 @@ mod x86 {
         _mm256_loadu_pd,
         _mm256_storeu_pd,
         _mm256_fmadd_pd,
-        _mm256_add_pd
+        _mm256_add_pd,
+        Self
     );
     vector!(
         V32,
@@ -347,7 +429,8 @@ mod x86 {
         _mm256_loadu_si256,
         _mm256_storeu_si256,
         plus_product_i16x16,
-        _mm256_add_epi16
+        _mm256_add_epi16,
+        Self
     );
     vector!(
         V32,
@@ -359,7 +442,8 @@ mod x86 {
         _mm256_loadu_si256,
         _mm256_storeu_si256,
         plus_product_i32x8,
-        _mm256_add_epi32
+        _mm256_add_epi32,
+        Self
     );
     vector!(
         V32,
@@ -371,6 +455,7 @@ mod x86 {
         _mm256_loadu_si256,
         _mm256_storeu_si256,
         plus_product_i64x4,
-        _mm256_add_epi64
+        _mm256_add_epi64,
+        Halves
     );
 }

@@ -204,9 +204,11 @@ impl<'a, F: Factor> Convolution<'a, F> {
 fn columns(index: Index<'_>, n: usize, lanes: usize) -> Option<Vec<Columns>> {
     let run = index.run(n);
     let starts = index.starts();
-    // From one run to the next, where so little is in between that walking over it is worth it.
+    // From one run to the next, where so little is in between that walking over it is worth it. Runs that take no more vectors by
+    // themselves stay apart: their vectors are whole but for each last one.
     let gap = starts.get(1).map_or(0, |&second| second - starts[0]);
-    let joins = gap >= run as isize && gap <= (run + run / 2) as isize;
+    let most = if run < lanes { run + run / 2 } else { (run + run / 2).min(run.next_multiple_of(lanes) - 1) };
+    let joins = gap >= run as isize && gap <= most as isize;
     let period = if joins { gap as usize } else { run };
     let mut result = Vec::new();
     let mut first = 0;
@@ -272,12 +274,14 @@ impl<F: Factor> Tiles<'_, F> {
     unsafe fn compute<V: Vector<Elem = F>, const MR: usize, const NV: usize>(self) {
         let Self { of: &Convolution { work, ref columns, ref steps, .. }, packed, at: [at_b, at_out], tiles } = self;
         let &Products { b, out, m, n, k, .. } = work;
+        // Once: the address of an element of windows takes longer than a short sum.
+        let first = b.at(0, 0).wrapping_offset(at_b);
         let all = columns.len();
         let columns = &columns[tiles.start * NV..all.min(tiles.end * NV)];
         for columns in columns.chunks(NV) {
             let right: [*const F; NV] = std::array::from_fn(|j| {
                 let columns = columns[j.min(columns.len() - 1)];
-                b.at(0, 0).wrapping_offset(at_b + columns.from)
+                first.wrapping_offset(columns.from)
             });
             for top in (0..m).step_by(MR) {
                 let left: [*const F; MR] = std::array::from_fn(|i| packed.at((top * k + i) as isize));
@@ -501,8 +505,10 @@ mod tests {
     fn vectors_hold_each_column_once() {
         let axis = |size, step| Axis { size, steps: [step] };
         // Rows of windows with much, little and nothing in between, of one image and several.
-        let images: [&[Axis<1>]; 7] = [
+        let images: [&[Axis<1>]; 9] = [
             &[axis(5, 16), axis(14, 1)],
+            &[axis(5, 18), axis(16, 1)],
+            &[axis(5, 19), axis(17, 1)],
             &[axis(3, 100), axis(4, 16), axis(14, 1)],
             &[axis(3, 40), axis(9, 1)],
             &[axis(37, 1)],

@@ -2,7 +2,7 @@
 
 use super::element::Truth;
 use super::kernel::{Call, Kernel, Op1, Op2, Op3, SPLAT, binary, ternary, unary};
-use crate::vecmath::{BinaryFn, Hard, Isa, Level, Real, Task, UnaryFn};
+use crate::vecmath::{BinaryFn, Hard, Isa, Level, Real, Task, UnaryFn, exp_of_differences};
 use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
 
 /// The kernel of an operation of one float.
@@ -24,7 +24,7 @@ pub(super) fn unary_kernel<T: Float>(op: UnaryOp) -> Kernel {
         UnaryOp::Reciprocal => function::<{ UnaryFn::Reciprocal as usize }, T>,
         UnaryOp::Sqrt => function::<{ UnaryFn::Sqrt as usize }, T>,
         UnaryOp::Rsqrt => function::<{ UnaryFn::Rsqrt as usize }, T>,
-        UnaryOp::Exp => function::<{ UnaryFn::Exp as usize }, T>,
+        UnaryOp::Exp => exponential::<T>,
         UnaryOp::Exp2 => function::<{ UnaryFn::Exp2 as usize }, T>,
         UnaryOp::Expm1 => function::<{ UnaryFn::Expm1 as usize }, T>,
         UnaryOp::Log => function::<{ UnaryFn::Ln as usize }, T>,
@@ -125,7 +125,31 @@ unsafe fn function<const NUMBER: usize, T: Float>(level: Level, call: &Call) {
     unsafe { call.each_part_at(level, |dst, at, count| kernel.apply(call.operand(0, at, count), dst)) }
 }
 
-/// The same for `x` times a function that vanishes at −∞ faster than `x` grows: the formula gives NaN there, the limit is
+/// The exponential, the short way where arguments are moderate.
+///
+/// # Safety
+/// See [`Kernel`].
+unsafe fn exponential<T: Float>(level: Level, call: &Call) {
+    // SAFETY: the caller's promise for one operand and results of type `T`; parts fit.
+    unsafe {
+        call.each_part_at(level, |to, at, count| level.run(Exponential { from: call.operand::<T>(0, at, count), to }));
+    }
+}
+
+struct Exponential<'a, T> {
+    from: &'a [T],
+    to: &'a mut [T],
+}
+
+impl<T: Float> Task for Exponential<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        exp_of_differences::<I, T>(self.from, T::lit(0.0), self.to);
+    }
+}
+
+/// [`function`] for `x` times a function that vanishes at −∞ faster than `x` grows: the formula gives NaN there, the limit is
 /// −0.
 ///
 /// # Safety

@@ -36,6 +36,8 @@ trait Arithmetic {
 
 /// A function of `I` inputs and `S` scalars with `O` results.
 trait Formula<const I: usize, const S: usize, const O: usize>: 'static {
+    /// Whether it takes longer than fetching its operands from memory.
+    const IS_LONG: bool = false;
     fn eval<A: Arithmetic>(a: &mut A, inputs: [A::Value; I], scalars: [A::Value; S]) -> [A::Value; O];
 }
 
@@ -88,11 +90,13 @@ impl Formula<3, 3, 2> for Momentum {
 
 /// Stamps what a reduction computes of its operands.
 macro_rules! prologue {
-    ($(#[$doc:meta])* $name:ident<$inputs:literal, $same:literal>, |$a:ident, $x:pat_param, $c:pat_param| $value:expr) => {
+    ($(#[$doc:meta])* $name:ident<$inputs:literal, $same:literal>$(, long: $long:literal)?,
+     |$a:ident, $x:pat_param, $c:pat_param| $value:expr) => {
         $(#[$doc])*
         struct $name;
 
         impl Formula<$inputs, $same, 1> for $name {
+            $(const IS_LONG: bool = $long;)?
             #[inline(always)]
             fn eval<A: Arithmetic>($a: &mut A, $x: [A::Value; $inputs], $c: [A::Value; $same]) -> [A::Value; 1] {
                 [$value]
@@ -103,7 +107,7 @@ macro_rules! prologue {
 
 prologue! {
     /// Of `logsumexp`, and of softmax over several axes.
-    ExpOfDifference<1, 1>, |a, [x], [top]| {
+    ExpOfDifference<1, 1>, long: true, |a, [x], [top]| {
         let less = a.sub(x, top);
         a.exp(less)
     }
@@ -411,12 +415,13 @@ pub(crate) struct Prologue {
     program: Program,
     /// How many inputs differ from element to element.
     pub(crate) varying: usize,
-    /// Computes `count` elements.
+    /// Computes `count` elements. If that is long, memory is asked for what lies some bytes, the number before the results,
+    /// behind the first input's elements, unless it is 0.
     ///
     /// # Safety
     /// There is a pointer for each of the prologue's inputs: to `count` elements of its dtype, or to one of those that are the
     /// same. The results have room for `count`, and overlap no input.
-    pub(crate) fill: unsafe fn(Level, &[*const u8], *mut u8, usize),
+    pub(crate) fill: unsafe fn(Level, &[*const u8], usize, *mut u8, usize),
 }
 
 /// An operand of a prologue, as the program that was recognised knows it.
@@ -459,6 +464,7 @@ impl Prologue {
 unsafe fn fill<T: Float, F: Formula<I, S, 1>, const I: usize, const S: usize>(
     level: Level,
     inputs: &[*const u8],
+    ahead: usize,
     to: *mut u8,
     count: usize,
 ) {
@@ -470,13 +476,14 @@ unsafe fn fill<T: Float, F: Formula<I, S, 1>, const I: usize, const S: usize>(
             std::slice::from_raw_parts_mut(to.cast::<T>(), count),
         )
     };
-    level.run(Fill::<T, F, I, S> { varying, same, to, formula: PhantomData });
+    level.run(Fill::<T, F, I, S> { varying, same, ahead, to, formula: PhantomData });
 }
 
 struct Fill<'a, T, F, const I: usize, const S: usize> {
     /// The first and the last.
     varying: [&'a [T]; 2],
     same: [T; S],
+    ahead: usize,
     to: &'a mut [T],
     formula: PhantomData<F>,
 }
@@ -486,9 +493,12 @@ impl<T: Float, F: Formula<I, S, 1>, const I: usize, const S: usize> Task for Fil
 
     #[inline(always)]
     fn run<Set: Isa>(self) {
-        let Self { varying: [a, b], same, to, .. } = self;
+        let Self { varying: [a, b], same, ahead, to, .. } = self;
         let (a, b) = (a.chunks(vecmath::TOGETHER), b.chunks(vecmath::TOGETHER));
         for ((to, a), b) in to.chunks_mut(vecmath::TOGETHER).zip(a).zip(b) {
+            if F::IS_LONG && vecmath::takes_longer_than_memory::<Set>() && ahead > 0 {
+                moves::prefetch(a.as_ptr().wrapping_byte_add(ahead), a.len());
+            }
             if !each::<Set, T, F, I, S, true>(to, a, b, same) {
                 each::<Set, T, F, I, S, false>(to, a, b, same);
             }

@@ -77,7 +77,8 @@ pub(super) fn assemble(insts: &[Inst], ends: &Ends<'_>) -> Option<SmallVec<[Code
     for number in line() {
         assembler.instruction(number)?;
     }
-    let codes = assembler.codes;
+    let mut codes = assembler.codes;
+    bring_together(&mut codes);
     let mut lanes: SmallVec<[Lane; MAX_LANES]> = SmallVec::new();
     for code in &codes {
         if let Place::Lane(lane) = code.with
@@ -87,6 +88,31 @@ pub(super) fn assemble(insts: &[Inst], ends: &Ends<'_>) -> Option<SmallVec<[Code
         }
     }
     (lanes.len() <= MAX_LANES).then_some(codes)
+}
+
+/// Lets what one function does twice follow each other, where only one thing that is about the other group stands between.
+fn bring_together(codes: &mut [Code]) {
+    // Neither reads nor writes what the other one writes.
+    let independent = |a: &Code, b: &Code| {
+        let stores = |code: &Code| matches!(code.does, Does::Store { .. });
+        a.on != b.on
+            && a.with != Place::Held(b.on)
+            && b.with != Place::Held(a.on)
+            && (a.with != b.with || !stores(a) && !stores(b))
+    };
+    let mut number = 0;
+    while let Some([first, second]) = codes.get(number..).and_then(|codes| codes.first_chunk()) {
+        let mut is_pair = first.is_pair(second);
+        if let Some(third) = codes.get(number + 2)
+            && !is_pair
+            && first.is_pair(third)
+            && independent(second, third)
+        {
+            is_pair = true;
+            codes.swap(number + 1, number + 2);
+        }
+        number += if is_pair { 2 } else { 1 };
+    }
 }
 
 /// A whole program as one line, for who brings its operands and takes its result tile by tile.
@@ -338,5 +364,35 @@ pub(super) fn for_operands(op: &Op, mut f: impl FnMut(Reg)) {
             f(b);
             f(c);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tensor_core::Scalar;
+
+    /// Of what x³ + 3x² − 5x + 4 takes, most is done by functions that do two things.
+    #[test]
+    fn what_can_be_done_together_stands_together() {
+        let mut p = Program::new();
+        let x = p.input(DType::F32);
+        let [three, five, four] = [3.0, 5.0, 4.0].map(|value| p.scalar(Scalar::Float(value), DType::F32));
+        let square = p.binary(BinaryOp::Mul, x, x);
+        let (cube, thrice) = (p.binary(BinaryOp::Mul, square, x), p.binary(BinaryOp::Mul, square, three));
+        let (sum, fivefold) = (p.binary(BinaryOp::Add, cube, thrice), p.binary(BinaryOp::Mul, x, five));
+        let difference = p.binary(BinaryOp::Sub, sum, fivefold);
+        let f = p.binary(BinaryOp::Add, difference, four);
+        p.output(f);
+        let line =
+            [square, cube, thrice, sum, fivefold, difference, f].iter().fold(0, |all, reg| all | 1 << reg.index());
+        let target = |number: usize| (number == f.index()).then_some((number as Lane, false));
+        let codes = assemble(p.insts(), &Ends { line, source: &|reg| reg.0, target: &target }).unwrap();
+        let (mut number, mut functions) = (0, 0);
+        while number < codes.len() {
+            number += if codes.get(number + 1).is_some_and(|then| codes[number].is_pair(then)) { 2 } else { 1 };
+            functions += 1;
+        }
+        assert!(functions <= 7, "{codes:?}");
     }
 }

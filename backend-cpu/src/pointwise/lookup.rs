@@ -1,7 +1,7 @@
 //! Which kernel runs which instruction.
 
 use super::element::{Convert, Int, Truth, to_odd_f32};
-use super::kernel::{Call, Kernel, Op1, Op2, Op3, SPLAT, binary, ternary, unary};
+use super::kernel::{Call, Kernel, Op1, Op2, Op3, binary, ternary, unary};
 use super::{float, int};
 use crate::vecmath::convert::Half;
 use crate::vecmath::{Isa, Level, Task};
@@ -251,31 +251,8 @@ unsafe fn store_half<H: Half>(level: Level, call: &Call) {
 /// # Safety
 /// See [`Kernel`].
 unsafe fn round_half<A: Convert<f64>, H: Half>(level: Level, call: &Call) {
-    level.run(Round::<A, H>(call, std::marker::PhantomData));
-}
-
-/// What [`round_half`] does.
-struct Round<'a, A, H>(&'a Call, std::marker::PhantomData<(A, H)>);
-
-impl<A: Convert<f64>, H: Half> Task for Round<'_, A, H> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let call = self.0;
-        let mut halves = [H::ZERO; SPLAT];
-        // SAFETY: `round_half`'s caller promises an operand of type `A` and results of type f32; parts fit.
-        unsafe {
-            call.each_part::<I, f32>(|dst, at, count| {
-                let from = call.operand::<A>(0, at, count);
-                for (dst, from) in dst.chunks_mut(SPLAT).zip(from.chunks(SPLAT)) {
-                    let halves = &mut halves[..dst.len()];
-                    to_odd(from, dst);
-                    H::narrow::<I>(dst, halves);
-                    H::widen::<I>(halves, dst);
-                }
-            });
-        }
-    }
+    // SAFETY: the caller's promise, for operands of type `A`.
+    unsafe { round::<A, H>(level, call, to_odd) }
 }
 
 /// Rounds f32 to what a storage type can hold.
@@ -283,29 +260,39 @@ impl<A: Convert<f64>, H: Half> Task for Round<'_, A, H> {
 /// # Safety
 /// See [`Kernel`].
 unsafe fn round_f32<H: Half>(level: Level, call: &Call) {
-    level.run(RoundF32::<H>(call, std::marker::PhantomData));
+    // SAFETY: the caller's promise, for operands of type f32.
+    unsafe { round::<f32, H>(level, call, |from, to| to.copy_from_slice(from)) }
 }
 
-/// What [`round_f32`] does.
-struct RoundF32<'a, H>(&'a Call, std::marker::PhantomData<H>);
+/// Rounds what `make` makes of operands: f32 values that round to the same.
+///
+/// # Safety
+/// See [`Kernel`]; operands have type `A`.
+unsafe fn round<A, H: Half>(level: Level, call: &Call, make: impl Fn(&[A], &mut [f32]) + Copy) {
+    // SAFETY: the caller's promise for operands of type `A` and results of type f32; parts fit.
+    unsafe {
+        call.each_part_at::<f32>(level, |to, at, count| {
+            let from = call.operand::<A>(0, at, count);
+            level.run(Round { from, to, make, half: std::marker::PhantomData::<H> });
+        });
+    }
+}
 
-impl<H: Half> Task for RoundF32<'_, H> {
+/// What [`round`] does to some elements.
+struct Round<'a, A, H, F> {
+    from: &'a [A],
+    to: &'a mut [f32],
+    make: F,
+    half: std::marker::PhantomData<H>,
+}
+
+impl<A, H: Half, F: Fn(&[A], &mut [f32])> Task for Round<'_, A, H, F> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let call = self.0;
-        let mut halves = [H::ZERO; SPLAT];
-        // SAFETY: `round_f32`'s caller promises an operand and results of type f32; parts fit.
-        unsafe {
-            call.each_part::<I, f32>(|dst, at, count| {
-                let from = call.operand::<f32>(0, at, count);
-                for (dst, from) in dst.chunks_mut(SPLAT).zip(from.chunks(SPLAT)) {
-                    let halves = &mut halves[..dst.len()];
-                    H::narrow::<I>(from, halves);
-                    H::widen::<I>(halves, dst);
-                }
-            });
-        }
+        let Self { from, to, make, .. } = self;
+        make(from, to);
+        H::round::<I>(to);
     }
 }
 

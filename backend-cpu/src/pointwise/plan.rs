@@ -4,13 +4,18 @@
 //! tile to tile; then those of values that are the same everywhere, computed once; then tiles of scratch memory, which
 //! are used again as soon as nobody needs their value any more.
 
-use super::chain::{self, First, Link};
+mod cost;
+mod groups;
+
+use super::chain;
 use super::kernel::{Kernel, OPERANDS};
-use super::line::{self, for_operands};
+use super::line::for_operands;
 use super::lookup;
 use super::registers::{Code, Does, Place as At};
+pub(super) use cost::cost;
+use groups::{Fusion, Line};
 use smallvec::SmallVec;
-use tensor_core::program::{Inst, Op, Reg};
+use tensor_core::program::{Op, Reg};
 use tensor_core::{DType, Program};
 
 /// The number of a lane.
@@ -115,35 +120,6 @@ struct Planner<'a> {
     absorbed: u64,
     fusions: SmallVec<[Fusion; 4]>,
     lines: SmallVec<[Line; 1]>,
-}
-
-/// A run of instructions that are computed together.
-#[derive(Clone, Debug)]
-struct Line {
-    /// They, as bits.
-    insts: u64,
-    /// What computes them, with registers in place of lanes.
-    codes: SmallVec<[Code; 16]>,
-}
-
-impl Line {
-    /// The last of the instructions.
-    fn root(&self) -> usize {
-        last(self.insts)
-    }
-}
-
-/// The last of some instructions.
-fn last(insts: u64) -> usize {
-    (u64::BITS - 1 - insts.leading_zeros()) as usize
-}
-
-/// An instruction that computes others in its loop.
-#[derive(Clone, Copy, Debug)]
-struct Fusion {
-    root: usize,
-    shape: chain::Shape,
-    sources: [Reg; OPERANDS],
 }
 
 /// The use that outlives all instructions: as an output that is stored at the end.
@@ -253,68 +229,6 @@ impl Planner<'_> {
         }
     }
 
-    /// Finds runs of cheap instructions of one type, with nothing between them but leaves. What two or three of them do in a
-    /// loop made for them is left to that.
-    fn find_lines(&mut self, varying: u64) {
-        if !self.memory.lines {
-            return;
-        }
-        let insts = self.program.insts();
-        let (mut line, mut lines) = (0u64, SmallVec::<[u64; 4]>::new());
-        for (number, inst) in insts.iter().enumerate().filter(|&(number, _)| varying & 1 << number != 0) {
-            if matches!(inst.op, Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. }) {
-                continue;
-            }
-            let fits = line::does(inst);
-            if line != 0 && (!fits || insts[last(line)].dtype.compute() != inst.dtype.compute()) {
-                lines.push(std::mem::take(&mut line));
-            }
-            line |= u64::from(fits) << number;
-        }
-        lines.push(line);
-        for line in lines.into_iter().filter(|line| line.count_ones() > 1) {
-            let root = last(line);
-            let used_once = |number: usize| {
-                let mut uses = usize::from(self.last_use[number] == AT_END);
-                for inst in insts {
-                    for_operands(&inst.op, |reg| uses += usize::from(reg.index() == number));
-                }
-                uses == 1
-            };
-            let is_link = |number: &usize| match insts[*number].op {
-                Op::Binary(op, ..) => First::of(op).is_some(),
-                _ => false,
-            };
-            let numbers = (0..root).filter(|number| line & 1 << number != 0);
-            let inner = numbers
-                .filter(is_link)
-                .filter(|&number| used_once(number))
-                .fold(0, |inner, number| inner | 1 << number);
-            let is_chain =
-                is_link(&root) && fusion(insts, inner, root).is_some_and(|found| found.absorbed | 1 << root == line);
-            if is_chain {
-                continue;
-            }
-            // For now, registers stand for the lanes that they will have.
-            let streamed =
-                |number: usize| self.direct[number].is_some_and(|output| self.memory.streamed[output as usize]);
-            let ends = line::Ends {
-                line,
-                source: &|reg| reg.0,
-                target: &|number| (self.last_use[number] as usize > root).then(|| (number as Lane, streamed(number))),
-            };
-            let Some(codes) = line::assemble(insts, &ends) else { continue };
-            for (_, inst) in insts.iter().enumerate().filter(|&(number, _)| line & 1 << number != 0) {
-                for_operands(&inst.op, |reg| {
-                    let last = &mut self.last_use[reg.index()];
-                    *last = (*last).max(root as u8);
-                });
-            }
-            self.absorbed |= line & !(1 << root);
-            self.lines.push(Line { insts: line, codes });
-        }
-    }
-
     /// Plans a line, at its last instruction.
     fn line(&mut self, line: &Line) {
         let first = self.plan.codes.len() as u16;
@@ -345,42 +259,6 @@ impl Planner<'_> {
         let size = insts[line.root()].dtype.compute().size() as u8;
         self.plan.steps.push(Step::Line { first, end, size });
         self.plan.cost += 30 * line.codes.len();
-    }
-
-    /// Finds sums and products that are used once, by other sums and products. What lines compute is left to them, but
-    /// what they read is used.
-    fn fuse(&mut self, varying: u64, in_lines: u64) {
-        let insts = self.program.insts();
-        let mut uses: SmallVec<[u8; 16]> = SmallVec::from_elem(0, insts.len());
-        let is_link = |number: usize| match insts[number].op {
-            Op::Binary(op, ..) => insts[number].dtype.is_float() && First::of(op).is_some(),
-            _ => false,
-        };
-        let links = (0..insts.len()).filter(|&number| varying & !in_lines & 1 << number != 0 && is_link(number));
-        let links = links.fold(0u64, |links, number| links | 1 << number);
-        if links.count_ones() < 2 {
-            return;
-        }
-        for (number, inst) in insts.iter().enumerate() {
-            if varying & 1 << number != 0 {
-                for_operands(&inst.op, |reg| uses[reg.index()] += 1);
-            }
-        }
-        let inner = (0..insts.len())
-            .filter(|&number| links & 1 << number != 0 && uses[number] == 1 && self.last_use[number] != AT_END)
-            .fold(0u64, |inner, number| inner | 1 << number);
-        for root in (0..insts.len()).rev() {
-            if links & !self.absorbed & 1 << root != 0
-                && let Some(fusion) = fusion(insts, inner & !self.absorbed, root)
-            {
-                for source in fusion.sources {
-                    let last = &mut self.last_use[source.index()];
-                    *last = (*last).max(root as u8);
-                }
-                self.absorbed |= fusion.absorbed;
-                self.fusions.push(fusion.made);
-            }
-        }
     }
 
     /// The kernel of an instruction and its operands, or `None` for a cast that changes nothing.
@@ -594,123 +472,5 @@ impl Planner<'_> {
                 self.push_kernel(lookup::store_kernel(self.program.dtype(reg)), dst, [src, 0, 0, 0], 100);
             }
         }
-    }
-}
-
-/// A fusion and the instructions that it makes superfluous, as bits.
-struct Found {
-    made: Fusion,
-    sources: [Reg; OPERANDS],
-    absorbed: u64,
-}
-
-/// The best way to compute an instruction together with operands of which it is the only user (`inner`, as bits).
-fn fusion(insts: &[Inst], inner: u64, root: usize) -> Option<Found> {
-    let operands = |number: usize| match insts[number].op {
-        Op::Binary(op, a, b) => Some((op, a, b)),
-        _ => None,
-    };
-    let is_inner = |reg: Reg| inner & 1 << reg.index() != 0;
-    let (join, a, b) = operands(root)?;
-    let found = |shape, sources, absorbed| Some(Found { made: Fusion { root, shape, sources }, sources, absorbed });
-    if is_inner(a) && is_inner(b) {
-        let ((left, p, q), (right, r, s)) = (operands(a.index())?, operands(b.index())?);
-        let shape = chain::Shape::Joined(First::of(left)?, First::of(right)?, First::of(join)?);
-        return found(shape, [p, q, r, s], 1 << a.index() | 1 << b.index());
-    }
-    let (value, other, value_is_left) = if is_inner(a) {
-        (a, b, true)
-    } else if is_inner(b) {
-        (b, a, false)
-    } else {
-        return None;
-    };
-    let last = Link::of(join, value_is_left)?;
-    let (middle, c, d) = operands(value.index())?;
-    // Of two candidates the one that has no candidates itself: the other can become a root of its own then.
-    let is_deep = |reg: Reg| operands(reg.index()).is_some_and(|(_, a, b)| is_inner(a) || is_inner(b));
-    let (deeper, third, deeper_is_left) = match (is_inner(c), is_inner(d)) {
-        (false, false) => {
-            let shape = chain::Shape::Two(First::of(middle)?, last);
-            return found(shape, [c, d, other, other], 1 << value.index());
-        }
-        (true, true) if is_deep(c) => (d, c, false),
-        (true, _) => (c, d, true),
-        (false, true) => (d, c, false),
-    };
-    let (first, p, q) = operands(deeper.index())?;
-    let shape = chain::Shape::Three(First::of(first)?, Link::of(middle, deeper_is_left)?, last);
-    found(shape, [p, q, third, other], 1 << value.index() | 1 << deeper.index())
-}
-
-/// About how many nanoseconds a thousand elements of an instruction take. It only decides when threads are worth it.
-fn cost(op: &Op) -> usize {
-    use tensor_core::op::{BinaryOp, UnaryOp};
-    match op {
-        Op::Unary(op, _) => match op {
-            UnaryOp::Exp
-            | UnaryOp::Exp2
-            | UnaryOp::Expm1
-            | UnaryOp::Log
-            | UnaryOp::Log2
-            | UnaryOp::Log10
-            | UnaryOp::Log1p
-            | UnaryOp::Sin
-            | UnaryOp::Cos
-            | UnaryOp::Tan
-            | UnaryOp::Asin
-            | UnaryOp::Acos
-            | UnaryOp::Atan
-            | UnaryOp::Sinh
-            | UnaryOp::Cosh
-            | UnaryOp::Tanh
-            | UnaryOp::Asinh
-            | UnaryOp::Acosh
-            | UnaryOp::Atanh
-            | UnaryOp::Erf
-            | UnaryOp::Erfc
-            | UnaryOp::Sigmoid
-            | UnaryOp::Gelu
-            | UnaryOp::GeluTanh
-            | UnaryOp::Silu
-            | UnaryOp::Softplus => 500,
-            UnaryOp::Reciprocal | UnaryOp::Sqrt | UnaryOp::Rsqrt => 300,
-            UnaryOp::Neg
-            | UnaryOp::Abs
-            | UnaryOp::Sign
-            | UnaryOp::Ceil
-            | UnaryOp::Floor
-            | UnaryOp::Round
-            | UnaryOp::Trunc
-            | UnaryOp::Frac
-            | UnaryOp::Square
-            | UnaryOp::Relu
-            | UnaryOp::BitNot
-            | UnaryOp::IsNan
-            | UnaryOp::IsInf
-            | UnaryOp::IsFinite => 100,
-        },
-        Op::Binary(op, ..) => match op {
-            BinaryOp::Div
-            | BinaryOp::FloorDiv
-            | BinaryOp::TruncDiv
-            | BinaryOp::Remainder
-            | BinaryOp::Fmod
-            | BinaryOp::Pow
-            | BinaryOp::Atan2
-            | BinaryOp::Hypot => 1000,
-            BinaryOp::Add
-            | BinaryOp::Sub
-            | BinaryOp::Mul
-            | BinaryOp::Maximum
-            | BinaryOp::Minimum
-            | BinaryOp::BitAnd
-            | BinaryOp::BitOr
-            | BinaryOp::BitXor
-            | BinaryOp::Shl
-            | BinaryOp::Shr => 100,
-        },
-        Op::Compare(..) | Op::Ternary(..) | Op::Cast(_) => 100,
-        Op::Input(_) | Op::Scalar(_) | Op::Iota(_) | Op::Random { .. } => 0,
     }
 }

@@ -4,6 +4,8 @@
 //! each value, a *group*, are computed at a time, by functions that hand two groups on to each other in registers: one
 //! function for each operation and place of its operands, found when a program is planned ([`line`](super::line)). So a whole
 //! program goes over memory as one loop does, and what it costs to go from one function to the next is shared by a group.
+//! That costs more than the few operations themselves, so there are also functions for two of the commonest in a row, to the
+//! same group.
 //!
 //! Every operation rounds as it does on its own, so nothing about the results changes.
 
@@ -75,6 +77,20 @@ pub(super) struct Code {
     /// Which group it is about: the first or the second.
     pub(super) on: bool,
     pub(super) with: Place,
+}
+
+impl Code {
+    /// Whether one function does this and then the other one.
+    pub(super) fn is_pair(&self, then: &Self) -> bool {
+        let is_own = |code: &Self| code.with == Place::Held(code.on);
+        let is_sum = |does| matches!(does, Does::Add | Does::Sub | Does::SubFrom | Does::Mul);
+        let begins = (self.does == Does::Load || is_sum(self.does)) && !is_own(self);
+        let ends = match then.does {
+            Does::Store { .. } => self.does != Does::Load,
+            does => is_sum(does) && (!is_own(then) || does == Does::Mul),
+        };
+        self.on == then.on && begins && ends
+    }
 }
 
 /// How many groups can be put aside.
@@ -263,6 +279,57 @@ unsafe fn value<V: Vector, const DOES: u8>(a: V, b: V) -> V {
     }
 }
 
+/// What becomes of the group that a function is about.
+///
+/// # Safety
+/// As for [`value`]; if the operand is in memory, `ready` holds a group's elements `offset` bytes further on (if it moves).
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn group<V: Vector, const DOES: u8, const WITH: u8>(
+    ready: *const Ready<V>,
+    offset: usize,
+    mut on: [V; 4],
+    [first, second]: [[V; 4]; 2],
+) -> [V; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let with = match WITH {
+            FIRST => first,
+            SECOND => second,
+            _ => {
+                let at = (*ready).at.wrapping_add(offset & (*ready).moves);
+                let load = |vector: usize| V::load(at.wrapping_add(vector * size_of::<V>()));
+                [load(0), load(1), load(2), load(3)]
+            }
+        };
+        for (on, with) in on.iter_mut().zip(with) {
+            *on = value::<V, DOES>(*on, with);
+        }
+    }
+    on
+}
+
+/// Writes a group to memory.
+///
+/// # Safety
+/// As for [`group`], for memory to write; at a multiple of 64 if `DOES` is to stream.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn put<V: Vector, const DOES: u8>(ready: *const Ready<V>, offset: usize, on: [V; 4]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let at = (*ready).at.wrapping_add(offset & (*ready).moves);
+        for (vector, on) in on.into_iter().enumerate() {
+            let place = at.wrapping_add(vector * size_of::<V>());
+            if DOES == number::STREAM {
+                on.stream(place);
+            } else {
+                on.store(place);
+            }
+        }
+    }
+}
+
 /// Stamps the functions for an instruction set: attributes cannot be parameters.
 #[cfg(target_arch = "x86_64")]
 macro_rules! functions {
@@ -291,27 +358,12 @@ macro_rules! functions {
             ) {
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let at = (*this).at.wrapping_add(offset & (*this).moves);
-                    let place = |vector: usize| at.wrapping_add(vector * size_of::<V>());
                     let (first, second) = ([a0, a1, a2, a3], [b0, b1, b2, b3]);
                     let mut on = if ON == FIRST { first } else { second };
                     if matches!(DOES, number::STORE | number::STREAM) {
-                        for (vector, on) in on.into_iter().enumerate() {
-                            if DOES == number::STREAM {
-                                on.stream(place(vector));
-                            } else {
-                                on.store(place(vector));
-                            }
-                        }
+                        put::<V, DOES>(this, offset, on);
                     } else {
-                        let with = match WITH {
-                            FIRST => first,
-                            SECOND => second,
-                            _ => [V::load(place(0)), V::load(place(1)), V::load(place(2)), V::load(place(3))],
-                        };
-                        for (on, with) in on.iter_mut().zip(with) {
-                            *on = value::<V, DOES>(*on, with);
-                        }
+                        on = group::<V, DOES, WITH>(this, offset, on, [first, second]);
                     }
                     let next = this.add(1);
                     let then = (*next).function;
@@ -321,6 +373,104 @@ macro_rules! functions {
                     } else {
                         then(next, offset, a0, a1, a2, a3, on[0], on[1], on[2], on[3]);
                     }
+                }
+            }
+
+            /// Does two things to a group, of this function and the next one, and goes on with the one after that.
+            ///
+            /// # Safety
+            /// As for `step`, for both.
+            #[target_feature(enable = $features)]
+            #[allow(improper_ctypes_definitions, reason = "no other language is involved")]
+            unsafe extern "sysv64" fn pair<
+                V: Vector,
+                const DOES: u8,
+                const THEN: u8,
+                const ON: u8,
+                const WITH: u8,
+                const AND: u8,
+            >(
+                this: *const Ready<V>,
+                offset: usize,
+                a0: V,
+                a1: V,
+                a2: V,
+                a3: V,
+                b0: V,
+                b1: V,
+                b2: V,
+                b3: V,
+            ) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let (first, second) = ([a0, a1, a2, a3], [b0, b1, b2, b3]);
+                    let on = if ON == FIRST { first } else { second };
+                    let mut on = group::<V, DOES, WITH>(this, offset, on, [first, second]);
+                    let groups = if ON == FIRST { [on, second] } else { [first, on] };
+                    if matches!(THEN, number::STORE | number::STREAM) {
+                        put::<V, THEN>(this.add(1), offset, on);
+                    } else {
+                        on = group::<V, THEN, AND>(this.add(1), offset, on, groups);
+                    }
+                    let next = this.add(2);
+                    let then = (*next).function;
+                    if ON == FIRST {
+                        then(next, offset, on[0], on[1], on[2], on[3], b0, b1, b2, b3);
+                    } else {
+                        then(next, offset, a0, a1, a2, a3, on[0], on[1], on[2], on[3]);
+                    }
+                }
+            }
+
+            /// The function for two codes, the second of which has its memory at `at`.
+            fn both<V: Vector>(code: &Code, then: &Code, at: *const u8) -> Option<Function<V>> {
+                fn places<V: Vector, const DOES: u8, const THEN: u8>(code: &Code, then: &Code) -> Function<V> {
+                    let in_memory = |code: &Code| !matches!(code.with, Place::Held(_));
+                    match (code.on, in_memory(code), in_memory(then)) {
+                        (false, false, false) => pair::<V, DOES, THEN, FIRST, SECOND, SECOND>,
+                        (false, false, true) => pair::<V, DOES, THEN, FIRST, SECOND, MEMORY>,
+                        (false, true, false) => pair::<V, DOES, THEN, FIRST, MEMORY, SECOND>,
+                        (false, true, true) => pair::<V, DOES, THEN, FIRST, MEMORY, MEMORY>,
+                        (true, false, false) => pair::<V, DOES, THEN, SECOND, FIRST, FIRST>,
+                        (true, false, true) => pair::<V, DOES, THEN, SECOND, FIRST, MEMORY>,
+                        (true, true, false) => pair::<V, DOES, THEN, SECOND, MEMORY, FIRST>,
+                        (true, true, true) => pair::<V, DOES, THEN, SECOND, MEMORY, MEMORY>,
+                    }
+                }
+                /// The second is about its own group, or memory that the group goes to.
+                fn alone<V: Vector, const DOES: u8, const THEN: u8>(code: &Code) -> Function<V> {
+                    match (code.on, matches!(code.with, Place::Held(_))) {
+                        (false, true) => pair::<V, DOES, THEN, FIRST, SECOND, FIRST>,
+                        (false, false) => pair::<V, DOES, THEN, FIRST, MEMORY, FIRST>,
+                        (true, true) => pair::<V, DOES, THEN, SECOND, FIRST, SECOND>,
+                        (true, false) => pair::<V, DOES, THEN, SECOND, MEMORY, SECOND>,
+                    }
+                }
+                fn second<V: Vector, const DOES: u8>(code: &Code, then: &Code, at: *const u8) -> Option<Function<V>> {
+                    let is_own = then.with == Place::Held(then.on);
+                    Some(match then.does {
+                        Does::Store { streamed: true } if at.addr().is_multiple_of(64) => {
+                            alone::<V, DOES, { number::STREAM }>(code)
+                        }
+                        Does::Store { .. } => alone::<V, DOES, { number::STORE }>(code),
+                        Does::Mul if is_own => alone::<V, DOES, { number::MUL }>(code),
+                        Does::Add => places::<V, DOES, { number::ADD }>(code, then),
+                        Does::Sub => places::<V, DOES, { number::SUB }>(code, then),
+                        Does::SubFrom => places::<V, DOES, { number::SUB_FROM }>(code, then),
+                        Does::Mul => places::<V, DOES, { number::MUL }>(code, then),
+                        _ => return None,
+                    })
+                }
+                if !code.is_pair(then) {
+                    return None;
+                }
+                match code.does {
+                    Does::Load => second::<V, { number::LOAD }>(code, then, at),
+                    Does::Add => second::<V, { number::ADD }>(code, then, at),
+                    Does::Sub => second::<V, { number::SUB }>(code, then, at),
+                    Does::SubFrom => second::<V, { number::SUB_FROM }>(code, then, at),
+                    Does::Mul => second::<V, { number::MUL }>(code, then, at),
+                    _ => None,
                 }
             }
 
@@ -404,6 +554,15 @@ macro_rules! functions {
                     ready.push(Ready { function: function(code, at.at), at: at.at, moves });
                 }
                 ready.push(Ready { function: end::<V>, at: std::ptr::null_mut(), moves: 0 });
+                // Each second one is still there for whoever comes to it alone.
+                let mut number = 0;
+                while let Some([code, then]) = line.codes.get(number..).and_then(|codes| codes.first_chunk()) {
+                    let function = both::<V>(code, then, ready[number + 1].at);
+                    if let Some(function) = function {
+                        ready[number].function = function;
+                    }
+                    number += if function.is_some() { 2 } else { 1 };
+                }
                 // SAFETY: each moving lane holds the elements of the whole groups, the others a group's; `end` is behind the
                 // last function.
                 unsafe {

@@ -40,6 +40,15 @@ pub(crate) fn pointwise(
     planned(level, program, shape, inputs, outputs, moves::STREAM_BYTES)
 }
 
+/// Into how many tasks so many elements are divided, of which a thousand take `cost` nanoseconds, and one meets so many bytes of
+/// memory.
+pub(super) fn tasks(len: usize, cost: usize, bytes: usize) -> usize {
+    // A byte of memory traffic takes about as long as a twentieth of a nanosecond.
+    let cost = len / 64 * (cost + 50 * bytes) / 16;
+    // Small pieces even out what else the machine does; each must be worth waking up for.
+    (cost / WORTH_NS).clamp(1, 4 * rayon::current_num_threads())
+}
+
 /// Any program.
 #[inline(never)]
 pub(super) fn planned(
@@ -81,10 +90,7 @@ pub(super) fn planned(
     let is_unread = |output| !inputs.iter().any(|input| matches!(input, Input::Output(number) if *number == output));
     let job = Job::new(level, program, shape, &mut walk, outputs.len(), &in_place, is_unread, stream_bytes)?;
     let bytes: usize = job.walk.operands.iter().map(|operand| operand.size).sum();
-    // A byte of memory traffic takes about as long as a twentieth of a nanosecond.
-    let cost = job.walk.len / 64 * (job.plan.cost + 50 * bytes) / 16;
-    // Small pieces even out what else the machine does; each must be worth waking up for.
-    let tasks = (cost / WORTH_NS).clamp(1, 4 * rayon::current_num_threads()).min(job.items);
+    let tasks = tasks(job.walk.len, job.plan.cost, bytes).min(job.items);
     if tasks == 1 {
         return job.run(0..job.items);
     }

@@ -4,16 +4,27 @@
 use super::kernel::{Call, OPERANDS, SPLAT};
 use super::lookup;
 use super::moves::{gather, gather_panel};
+use super::plan::cost;
+use super::run::tasks;
 use crate::Cpu;
-use crate::strided::{Axes, Axis, Walk, axes_of, count, merge};
+use crate::parallel::for_each_range;
+use crate::strided::{Axes, Axis, Source, Target, Walk, axes_of, count, merge};
 use crate::vecmath::Level;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use tensor_core::program::{MAX_INSTRUCTIONS, MAX_OUTPUTS, Op, Reg};
 use tensor_core::{DType, Input, Layout, Program, ViewMut};
 
 /// The most elements that are computed here.
 const MAX_LEN: usize = 1 << 14;
+
+/// The same of programs of one operation, whose plan would take as long as some ten thousand elements do. More come from memory, which
+/// planned ones ask for ahead.
+const MAX_SINGLE: usize = 1 << 17;
+
+/// Elements of a thread's part are a multiple of these: whole cache lines, of any dtype.
+const PART: usize = 1 << 10;
 
 /// The most bytes of intermediate values, none of which is used again: they should about stay in the first-level cache.
 const MAX_SCRATCH: usize = 32 << 10;
@@ -45,7 +56,7 @@ pub(super) fn run(
     inputs: &[Input<'_, Cpu>],
     outputs: &mut [ViewMut<'_, Cpu>],
 ) -> bool {
-    if len > MAX_LEN {
+    if len > MAX_SINGLE {
         return false;
     }
     for out in &*outputs {
@@ -55,6 +66,9 @@ pub(super) fn run(
     }
     if single(level, program, len, inputs, outputs) {
         return true;
+    }
+    if len > MAX_LEN {
+        return false;
     }
     let mut in_place = false;
     for input in inputs {
@@ -165,11 +179,24 @@ fn single(
     }
     // Operands that a kernel does not have repeat the last.
     (src[2], src[3]) = (src[1], src[1]);
+    let sizes = [out.dtype, insts[0].dtype].map(DType::size);
+    let parts = if len > MAX_LEN { tasks(len, cost(&last.op), sizes[0] + inputs.len() * sizes[1]) } else { 1 };
     let dst = out.buffer.as_mut_ptr().wrapping_add(out.layout.offset() * out.dtype.size());
-    let call = Call { dst, src, step: [1; OPERANDS], len, streamed: 0 };
-    // SAFETY: the kernel was looked up for the inputs' dtype, whose values lie in memory as it reads them; each input has
-    // `len` elements in a row, and so has the output, which no input is: an input that is an output is no view.
-    unsafe { kernel(level, &call) }
+    let (dst, src) = (Target::<u8>::from_ptr(dst), src.map(Source::<u8>::from_ptr));
+    let compute = |part: Range<usize>| {
+        let at = |size: usize| (part.start * size) as isize;
+        let src = src.map(|src| src.at(at(sizes[1])));
+        let call = Call { dst: dst.at(at(sizes[0])), src, step: [1; OPERANDS], len: part.len(), streamed: 0 };
+        // SAFETY: the kernel was looked up for the inputs' dtype, whose values lie in memory as it reads them; each input has
+        // `len` elements in a row, and so has the output, which no input is: an input that is an output is no view. Parts do
+        // not overlap.
+        unsafe { kernel(level, &call) }
+    };
+    if parts == 1 {
+        compute(0..len);
+    } else {
+        for_each_range(len, len.div_ceil(parts).next_multiple_of(PART), compute);
+    }
     true
 }
 

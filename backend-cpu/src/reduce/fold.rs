@@ -227,11 +227,11 @@ fn merge_streams<F: Fold>(values: &[F::Value], length: usize) -> [F::Lane; FEW_L
 }
 
 /// Rows that are merged before they meet the lanes, which saves loads and stores.
-pub(super) const ROWS: usize = 8;
+pub(crate) const ROWS: usize = 8;
 
 /// Merges up to [`ROWS`] rows into as many lanes as each has values.
 #[inline]
-pub(super) fn merge_rows<F: Fold>(level: Level, lanes: &mut [F::Lane], rows: &[&[F::Value]]) {
+pub(crate) fn merge_rows<F: Fold>(level: Level, lanes: &mut [F::Lane], rows: &[&[F::Value]]) {
     if F::GAINS {
         level.run(MergeRows::<F> { lanes, rows });
     } else {

@@ -20,8 +20,6 @@ use tensor_core::{DType, Layout, Program, ReduceOp, ReduceSpec, Shape, View, Vie
 const MANY: usize = 64;
 /// Elements of a tile.
 const TILE: usize = 2048;
-/// How many of them are folded at a time: what goes through one lane is bounded by how exact sums are.
-const PART: usize = 512;
 /// Shorter lines are better computed in blocks, and folded side by side.
 const SHORTEST: usize = 64;
 
@@ -45,7 +43,7 @@ pub(super) fn reduce(
     };
     let dtype = spec.prologue.dtype(spec.prologue.outputs()[0]);
     let target = Target::<u8>::bytes(out);
-    with_fold(spec.op, dtype, Lines { level, values: &values, lines, length, target });
+    with_fold(spec.op, dtype, Lines { level, values: &values, lines, length, ahead: 0, target });
     true
 }
 
@@ -158,7 +156,7 @@ impl Values {
         scratch: &mut Scratch,
     ) {
         let target = Target::from_ptr(target);
-        let all = Lines { level, values: self, lines: lines.end, length, target };
+        let all = Lines { level, values: self, lines: lines.end, length, ahead: lines.len(), target };
         with_fold(op, dtype, Part { all, numbers: lines, scratch });
     }
 }
@@ -276,6 +274,8 @@ struct Lines<'a> {
     values: &'a Values,
     lines: usize,
     length: usize,
+    /// How many lines further on memory is asked for, while what is computed takes longer than memory does; 0 for none.
+    ahead: usize,
     target: Target<u8>,
 }
 
@@ -385,6 +385,10 @@ impl Lines<'_> {
             }
             return total;
         }
+        let ahead = match operands[..] {
+            [Operand::Lines { step, varies: true, half: None, .. }, ..] => step.unsigned_abs() * self.ahead,
+            _ => 0,
+        };
         let mut places: SmallVec<[*const u8; MAX_INPUTS]> = SmallVec::new();
         for at in range.clone().step_by(TILE) {
             let tile = &mut tile[..TILE.min(range.end - at)];
@@ -414,7 +418,7 @@ impl Lines<'_> {
                 Fill::Formula(prologue) => {
                     // SAFETY: the line's elements from `at` on, as many as the tile has, of operands that differ along it, and
                     // one of those that do not. They have the program's dtype, which is that of the fold's values.
-                    unsafe { (prologue.fill)(self.level, &places, tile.as_mut_ptr().cast(), tile.len()) };
+                    unsafe { (prologue.fill)(self.level, &places, ahead, tile.as_mut_ptr().cast(), tile.len()) };
                 }
                 Fill::Straight(program) => {
                     let input = |number: usize| match &operands[number] {
@@ -433,7 +437,8 @@ impl Lines<'_> {
 
 /// Folds a tile's values.
 fn fold_parts<F: Fold>(level: Level, total: F::Total, values: &[F::Value]) -> F::Total {
-    values.chunks(PART).fold(total, |total, part| F::take(total, merge_all::<F>(level, part)))
+    // What goes through one lane is bounded by how exact sums are.
+    values.chunks(F::DEPTH.saturating_mul(LANES)).fold(total, |total, part| F::take(total, merge_all::<F>(level, part)))
 }
 
 /// Widens elements of f16 or bf16.

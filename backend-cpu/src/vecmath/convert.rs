@@ -9,17 +9,15 @@ use super::{Isa, Level, Task};
 
 /// A type whose numbers are stored, and computed in f32.
 pub(crate) trait Half: Copy + 'static {
-    /// Zero.
-    const ZERO: Self;
     /// f32 values of as many elements, in a loop that is compiled for `I`; the lengths are equal.
     fn widen<I: Isa>(src: &[Self], dst: &mut [f32]);
     /// The nearest elements.
     fn narrow<I: Isa>(src: &[f32], dst: &mut [Self]);
+    /// The values of the nearest elements.
+    fn round<I: Isa>(values: &mut [f32]);
 }
 
 impl Half for f16 {
-    const ZERO: Self = Self::ZERO;
-
     #[inline(always)]
     fn widen<I: Isa>(src: &[Self], dst: &mut [f32]) {
         let done = in_vectors::widen::<I>(src, dst);
@@ -31,11 +29,15 @@ impl Half for f16 {
         let done = in_vectors::narrow::<I>(src, dst);
         each(&src[done..], &mut dst[done..], narrowed_f16);
     }
+
+    #[inline(always)]
+    fn round<I: Isa>(values: &mut [f32]) {
+        let done = in_vectors::round::<I>(values);
+        values[done..].iter_mut().for_each(|value| *value = widened_f16(narrowed_f16(*value)));
+    }
 }
 
 impl Half for bf16 {
-    const ZERO: Self = Self::ZERO;
-
     #[inline(always)]
     fn widen<I: Isa>(src: &[Self], dst: &mut [f32]) {
         each(src, dst, widened_bf16);
@@ -44,6 +46,11 @@ impl Half for bf16 {
     #[inline(always)]
     fn narrow<I: Isa>(src: &[f32], dst: &mut [Self]) {
         each(src, dst, narrowed_bf16);
+    }
+
+    #[inline(always)]
+    fn round<I: Isa>(values: &mut [f32]) {
+        values.iter_mut().for_each(|value| *value = rounded_to_bf16(*value));
     }
 }
 
@@ -72,13 +79,19 @@ mod in_vectors {
         if !are_for::<I>() {
             return 0;
         }
-        let (groups, _) = src.as_chunks::<8>();
-        let (to, _) = dst.as_chunks_mut::<8>();
-        for (to, from) in to.iter_mut().zip(groups) {
-            // SAFETY: this code runs at a level of such vectors, which has the instruction; both sides are eight elements.
+        let (from, to) = (src.as_chunks().0, dst.as_chunks_mut().0);
+        // SAFETY: this code runs at a level of such vectors, which has the instructions.
+        unsafe { widen_groups(from, to) }
+        from.len().min(to.len()) * 8
+    }
+
+    // Functions of their own have the instructions wherever they are called from: in one that has not, each would be a call.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn widen_groups(from: &[[f16; 8]], to: &mut [[f32; 8]]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            // SAFETY: both sides are eight elements.
             unsafe { _mm256_storeu_ps(to.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast()))) }
         }
-        groups.len().min(to.len()) * 8
     }
 
     /// Narrows groups of eight; says how many elements that were.
@@ -87,16 +100,44 @@ mod in_vectors {
         if !are_for::<I>() {
             return 0;
         }
-        let (groups, _) = src.as_chunks::<8>();
-        let (to, _) = dst.as_chunks_mut::<8>();
-        for (to, from) in to.iter_mut().zip(groups) {
-            // SAFETY: as in `widen`.
+        let (from, to) = (src.as_chunks().0, dst.as_chunks_mut().0);
+        // SAFETY: as in `widen`.
+        unsafe { narrow_groups(from, to) }
+        from.len().min(to.len()) * 8
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn narrow_groups(from: &[[f32; 8]], to: &mut [[f16; 8]]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            // SAFETY: both sides are eight elements.
             unsafe {
                 let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_loadu_ps(from.as_ptr()));
                 _mm_storeu_si128(to.as_mut_ptr().cast(), halves);
             }
         }
-        groups.len().min(to.len()) * 8
+    }
+
+    /// Rounds groups of eight; says how many elements that were.
+    #[inline(always)]
+    pub(super) fn round<I: Isa>(values: &mut [f32]) -> usize {
+        if !are_for::<I>() {
+            return 0;
+        }
+        let groups = values.as_chunks_mut().0;
+        // SAFETY: as in `widen`.
+        unsafe { round_groups(groups) }
+        groups.len() * 8
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn round_groups(groups: &mut [[f32; 8]]) {
+        for group in groups {
+            // SAFETY: a group is eight elements.
+            unsafe {
+                let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_loadu_ps(group.as_ptr()));
+                _mm256_storeu_ps(group.as_mut_ptr(), _mm256_cvtph_ps(halves));
+            }
+        }
     }
 }
 
@@ -111,6 +152,10 @@ mod in_vectors {
     }
 
     pub(super) fn narrow<I: Isa>(_src: &[f32], _dst: &mut [f16]) -> usize {
+        0
+    }
+
+    pub(super) fn round<I: Isa>(_values: &mut [f32]) -> usize {
         0
     }
 }
@@ -149,10 +194,16 @@ fn widened_bf16(x: bf16) -> f32 {
 
 #[inline(always)]
 fn narrowed_bf16(x: f32) -> bf16 {
+    bf16::from_bits((rounded_to_bf16(x).to_bits() >> 16) as u16)
+}
+
+/// The value of the nearest bf16, whose bits are the upper half of an f32's.
+#[inline(always)]
+fn rounded_to_bf16(x: f32) -> f32 {
     let bits = x.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-    let nan = (bits >> 16) | 0x0040;
-    bf16::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded } as u16)
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    let nan = bits | 0x0040_0000;
+    f32::from_bits((if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded }) & 0xffff_0000)
 }
 
 /// [`Half::widen`] of all elements.
@@ -229,6 +280,17 @@ pub fn f32_to_bf16(level: Level, src: &[f32], dst: &mut [bf16]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::marker::PhantomData;
+
+    struct Round<'a, H>(&'a mut [f32], PhantomData<H>);
+
+    impl<H: Half> Task for Round<'_, H> {
+        type Output = ();
+        #[inline(always)]
+        fn run<I: Isa>(self) {
+            H::round::<I>(self.0);
+        }
+    }
 
     #[test]
     fn widening_is_exact_for_all_numbers() {
@@ -270,6 +332,15 @@ mod tests {
                 let (h, b) = (f16::from_f32_const(x), bf16::from_f32_const(x));
                 assert!(f16s[i].to_bits() == h.to_bits(), "{level:?} {x:e} to f16: {:?}, not {h:?}", f16s[i]);
                 assert!(bf16s[i].to_bits() == b.to_bits(), "{level:?} {x:e} to bf16: {:?}, not {b:?}", bf16s[i]);
+            }
+            // Rounding is narrowing and widening.
+            let (mut as_f16s, mut as_bf16s) = (x.clone(), x.clone());
+            level.run(Round::<f16>(&mut as_f16s, PhantomData));
+            level.run(Round::<bf16>(&mut as_bf16s, PhantomData));
+            for (i, &x) in x.iter().enumerate() {
+                let (h, b) = (f16::from_f32_const(x).to_f32_const(), bf16::from_f32_const(x).to_f32_const());
+                assert!(as_f16s[i].to_bits() == h.to_bits(), "{level:?} {x:e} as f16: {}, not {h}", as_f16s[i]);
+                assert!(as_bf16s[i].to_bits() == b.to_bits(), "{level:?} {x:e} as bf16: {}, not {b}", as_bf16s[i]);
             }
         }
     }

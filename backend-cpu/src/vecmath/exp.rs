@@ -117,6 +117,12 @@ pub(crate) fn is_moderate<T: Real>(x: T) -> bool {
 /// Arguments that are looked at together: if all are moderate, none takes the steps that very large and small ones need.
 pub(crate) const TOGETHER: usize = 256;
 
+/// Whether exponentials take so long that memory should be asked for what is next meanwhile. With vectors of 32 bytes that was
+/// seen to help; with wider ones it has not been measured.
+pub(crate) const fn takes_longer_than_memory<I: Isa>() -> bool {
+    I::VECTOR_BYTES <= 32
+}
+
 /// `to[i] = exp(from[i] − less)`, each as [`exp`] gives it.
 #[inline(always)]
 pub(crate) fn exp_of_differences<I: Isa, T: Real>(from: &[T], less: T, to: &mut [T]) {

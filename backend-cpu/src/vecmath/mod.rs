@@ -33,7 +33,7 @@ mod trig;
 pub use arith::{ceil, floor, fmod, frac, hypot, reciprocal, remainder, round, rsqrt, sign, sqrt, trunc};
 pub use by_width::{ByWidth, acosh, asinh, atanh, gelu, pow};
 pub use erf::{erf, erfc};
-pub(crate) use exp::{TOGETHER, exp_if_moderate, exp_of_differences, is_moderate};
+pub(crate) use exp::{TOGETHER, exp_if_moderate, exp_of_differences, is_moderate, takes_longer_than_memory};
 pub use exp::{cosh, exp, exp2, expm1, gelu_tanh, sigmoid, silu, sinh, softplus, tanh};
 pub use functions::{BinaryFn, Hard, UnaryFn};
 pub use isa::{Avx2, Avx512, Baseline, Isa, Level, Neon, Task};

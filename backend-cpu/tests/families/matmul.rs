@@ -73,7 +73,7 @@ fn empty_sizes() {
 #[test]
 fn sizes_at_which_loops_change() {
     let mut random = Random::new(14);
-    for dtype in [DType::F32, DType::F64, DType::I32, DType::I8, DType::BF16] {
+    for dtype in [DType::F32, DType::F64, DType::I32, DType::I64, DType::I8, DType::BF16] {
         for (m, k, n) in [
             (7, 255, 31),
             (8, 256, 32),
@@ -89,6 +89,9 @@ fn sizes_at_which_loops_change() {
             (385, 20, 40),
             (500, 260, 33),
             (130, 140, 200),
+            (16, 1100, 50),
+            (22, 600, 96),
+            (520, 30, 40),
         ] {
             for transposed in 0..4 {
                 let layout = |rows: usize, columns: usize, transposed: bool| {
@@ -127,6 +130,34 @@ fn check_some_rows(a: &Tensor, b: &Tensor) {
         reference::matmul(&MatmulSpec::batched(2), &a.host(), &b.host(), &[], &mut expected.host_mut());
         let compared = Tensor { bytes: expected.bytes, ..one };
         compared.check(4.0, |_| a.layout.dims()[1] as f64, &format!("row {row} of {:?}", b.layout));
+    }
+}
+
+/// All 64 bits of factors count, and products and sums wrap as they do in a loop.
+#[test]
+fn long_integers_wrap() {
+    let mut state = 7_u64;
+    let mut numbers = |count: usize| -> Vec<i64> {
+        (0..count)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state ^ state >> 29) as i64
+            })
+            .collect()
+    };
+    for (m, k, n) in [(3, 5, 4), (13, 300, 9), (19, 40, 1), (64, 70, 66), (130, 260, 35), (530, 20, 17)] {
+        let (a, b) = (numbers(m * k), numbers(k * n));
+        let tensor = |values: &[i64], rows, columns| {
+            let bytes = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+            Tensor::new(bytes, contiguous(&[rows, columns]), DType::I64)
+        };
+        let product = matmul(&tensor(&a, m, k), &tensor(&b, k, n)).device_bytes();
+        for (at, found) in product.as_chunks::<8>().0.iter().enumerate() {
+            let (row, column) = (at / n, at % n);
+            let terms = (0..k).map(|p| a[row * k + p].wrapping_mul(b[p * n + column]));
+            let expected = terms.fold(0, i64::wrapping_add);
+            assert_eq!(i64::from_ne_bytes(*found), expected, "{m}×{k}×{n} at {row}, {column}");
+        }
     }
 }
 

@@ -46,6 +46,7 @@ fn long_lines() {
         check(&[2, 70_000], dtype, Values::Few);
     }
     check(&[100_000], DType::F32, Values::Special);
+    check(&[1500, 200], DType::F32, Values::Plain);
 }
 
 #[test]
