@@ -417,6 +417,10 @@ impl Backend for Device {
         each!(self, backend => backend.scatter(op, axis, view(&index), view(&src), view_mut(out)))
     }
 
+    fn mask_indices(&self, mask: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        each!(self, backend => backend.mask_indices(view(&mask), view_mut(out)))
+    }
+
     fn sort(
         &self,
         axis: usize,
@@ -426,6 +430,17 @@ impl Backend for Device {
         indices: ViewMut<'_, Self>,
     ) -> Result<()> {
         each!(self, backend => backend.sort(axis, descending, view(&input), view_mut(values), view_mut(indices)))
+    }
+
+    fn topk(
+        &self,
+        axis: usize,
+        largest: bool,
+        input: View<'_, Self>,
+        values: ViewMut<'_, Self>,
+        indices: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        each!(self, backend => backend.topk(axis, largest, view(&input), view_mut(values), view_mut(indices)))
     }
 
     fn softmax(&self, axis: usize, log: bool, input: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {

@@ -65,9 +65,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "cuda-kernels",
-        args: "[--all]",
+        args: "",
         about: "Run the conformance kit over the fake CUDA driver and compile every kernel that it causes with\n\
-                NVIDIA's compiler: all for one device and each for one of three more; --all: all for all.",
+                NVIDIA's compiler for the oldest, the newest and two more devices.",
         run: test_all::cuda::kernels,
     },
     Command {

@@ -37,6 +37,7 @@ pub use crate::gradient_suite as suite;
 use crate::Tensor;
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
+use tensor_core::conformance::{Part, not_opened};
 use tensor_core::{Backend, DType, Result};
 
 /// A backend whose default device the tests run on.
@@ -174,11 +175,14 @@ pub fn run_if_present<B: Device>(opened: Result<B>) -> ExitCode {
     run_chosen(opened, |_| true)
 }
 
-/// [`run_if_present`] with some of the cases.
+/// [`run_if_present`] with some of the cases; and with the [`Part`] of them that the environment asks for.
 pub fn run_chosen<B: Device>(opened: Result<B>, choose: impl Fn(&Case) -> bool) -> ExitCode {
     let trials = match opened {
-        Ok(_) => cases::<B>().into_iter().filter(choose).map(trial).collect(),
-        Err(error) => vec![tensor_core::conformance::not_opened(&error, true)],
+        Ok(_) => {
+            let (part, chosen) = (Part::of_environment(), cases::<B>().into_iter().filter(choose));
+            chosen.enumerate().filter(|(number, _)| part.has(*number)).map(|(_, case)| trial(case)).collect()
+        }
+        Err(error) => vec![not_opened(&error, true)],
     };
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -4,7 +4,7 @@
 use super::Generator;
 use crate::misuse::ok;
 use crate::tensor::Tensor;
-use tensor_core::{Array, Backend, DType, Element, Error, Result, Scalar, Shape};
+use tensor_core::{About, Array, Backend, DType, Element, Error, ErrorKind, Result, Scalar, ScatterOp, Shape};
 
 impl<B: Backend> Tensor<B> {
     pub(crate) fn zeros_of(device: &B, shape: &Shape, dtype: DType) -> Self {
@@ -279,14 +279,21 @@ impl<B: Backend> Tensor<B> {
         if !array.dtype().is_int() {
             return Err(Error::dtype(op, "classes of an integer dtype", array.dtype().name()));
         }
-        let outside = Self::from_array(array.clone()).lt(0).logical_or(&self.ge(classes));
-        if outside.any().item_scalar().as_bool() {
-            let worst = if self.lt(0).any().item_scalar().as_bool() { self.min() } else { self.max() };
-            let expected = format!("classes from 0 to {}", classes as i64 - 1);
-            return Err(Error::value(op, expected, worst.item_scalar().to_string()));
+        let mut shape = self.shape();
+        shape.push(classes);
+        let zeros = Array::full(&self.device(), 0, &Shape::new(&shape)?, DType::I64);
+        if array.numel() == 0 {
+            return Ok(Self::from_array(zeros));
         }
-        let numbers = Self::from_array(Array::arange(&self.device(), 0, classes, 1, DType::I64)?);
-        Ok(self.detach().unsqueeze(-1).eq(&numbers).to_dtype(DType::I64))
+        let places = array.unsqueeze(-1)?;
+        let ones = Array::full(&self.device(), 1, places.shape(), DType::I64);
+        let result = zeros.scatter(ScatterOp::Set, -1, &places, &ones).map_err(|error| match error.kind() {
+            ErrorKind::Misuse { about: About::Index, got, .. } => {
+                Error::value(op, format!("classes from 0 to {}", classes as i64 - 1), got.clone())
+            }
+            _ => error,
+        })?;
+        Ok(Self::from_array(result))
     }
 
     /// The coordinates of a grid: for vectors of lengths `a, b, …` as many tensors of shape `[a, b, …]`, each varying along

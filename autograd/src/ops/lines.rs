@@ -4,7 +4,7 @@ use crate::misuse::ok;
 use crate::operand::Operand;
 use crate::primitive::{Primitive, Value, apply1, record};
 use crate::tensor::Tensor;
-use tensor_core::{Backend, Error, Result, ScanOp};
+use tensor_core::{Array, Backend, Result, ScanOp};
 
 impl<B: Backend> Tensor<B> {
     /// `ln Σ eˣ` along axes, without overflow.
@@ -113,8 +113,12 @@ impl<B: Backend> Tensor<B> {
     }
 
     fn try_sort(&self, axis: isize, descending: bool) -> Result<(Self, Self)> {
+        self.picked(axis, self.array().sort(axis, descending)?)
+    }
+
+    /// Values that were picked along an axis, and their indices.
+    fn picked(&self, axis: isize, (values, index): (Array<B>, Array<B>)) -> Result<(Self, Self)> {
         let array = self.array();
-        let (values, index) = array.sort(axis, descending)?;
         let indices = Self::from_array(index.clone());
         if array.rank() == 0 {
             return Ok((self.clone(), indices));
@@ -156,17 +160,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     #[must_use]
     pub fn topk(&self, k: usize, axis: isize, largest: bool) -> (Self, Self) {
-        let (values, indices) = ok(self.try_sort(axis, largest).map_err(|error| error.named("topk")));
-        if self.rank() == 0 {
-            if k > 1 {
-                ok::<()>(Err(Error::index("topk", "k of at most 1 for a 0-d tensor", k.to_string())));
-            }
-            return (values, indices);
-        }
-        let size = self.size(axis);
-        if k > size {
-            ok::<()>(Err(Error::index("topk", format!("k of at most {size}"), k.to_string())));
-        }
-        (values.narrow(axis, 0, k), indices.narrow(axis, 0, k))
+        let picked = self.array().topk(k, axis, largest);
+        ok(picked.and_then(|picked| self.picked(axis, picked)).map_err(|error| error.named("topk")))
     }
 }

@@ -112,13 +112,11 @@ fn sources(ws: &Workspace) -> PathBuf {
     ws.root.join("target/fake-cuda/sources")
 }
 
-/// `cargo xtask cuda-kernels`: all kernels that the kit causes through NVIDIA's compiler, for all devices with `--all`.
+/// `cargo xtask cuda-kernels`: all kernels that the kit causes through NVIDIA's compiler.
 pub(crate) fn kernels(args: &[String]) -> Result<bool, String> {
-    let all = match args {
-        [] => false,
-        [word] if word == "--all" => true,
-        _ => return Err("cuda-kernels takes nothing but --all".to_owned()),
-    };
+    if let [first, ..] = args {
+        return Err(format!("cuda-kernels takes no arguments, and got `{first}`"));
+    }
     let start = Instant::now();
     let ws = Workspace::load()?;
     let built = super::build::build(&ws, &["--tests", "-p", PACKAGE])?;
@@ -129,7 +127,7 @@ pub(crate) fn kernels(args: &[String]) -> Result<bool, String> {
     let programs: Vec<&Program> = built.programs.iter().filter(chosen).collect();
     let mut report = Report::default();
     run_fake(&ws, &programs, &|run| run.variables.is_empty() && run.how != How::Sanitized, &mut report)?;
-    run_nvrtc(&ws, &programs, all, &mut report)?;
+    run_nvrtc(&ws, &programs, &mut report)?;
     Ok(report.print(&ws, start.elapsed()))
 }
 
@@ -154,7 +152,7 @@ pub(super) fn run(ws: &Workspace, programs: &[Program], quick: bool, report: &mu
         });
     }
     let compiled = if fake.is_ok() {
-        run_nvrtc(ws, &programs, false, report)
+        run_nvrtc(ws, &programs, report)
     } else {
         Err("the kernels come from the runs over the fake driver".to_owned())
     };
@@ -241,7 +239,7 @@ fn sanitizer() -> Result<String, String> {
 /// So many kernels the kit causes at least; fewer would mean that something was not looked at.
 const LEAST: usize = 5000;
 
-fn run_nvrtc(ws: &Workspace, programs: &[&Program], all: bool, report: &mut Report) -> Result<String, String> {
+fn run_nvrtc(ws: &Workspace, programs: &[&Program], report: &mut Report) -> Result<String, String> {
     let dir = nvrtc::folder(ws).ok_or("NVRTC is not set up: `cargo xtask setup` downloads it into target/nvrtc")?;
     let program =
         programs.iter().find(|p| p.target == "kernels").ok_or("the test `kernels` is not in this selection")?;
@@ -249,11 +247,10 @@ fn run_nvrtc(ws: &Workspace, programs: &[&Program], all: bool, report: &mut Repo
     let mut command = program_command(ws, program);
     command.env("LD_LIBRARY_PATH", &dir).env("GRADIX_REQUIRE_NVRTC", "1");
     command.env("GRADIX_NVRTC_ARCHS", nvrtc::ARCHITECTURES).env("GRADIX_NVRTC_LEAST", LEAST.to_string());
-    command.env("GRADIX_KERNEL_SOURCES", sources(ws)).env("GRADIX_NVRTC_ALL", if all { "1" } else { "0" });
+    command.env("GRADIX_KERNEL_SOURCES", sources(ws));
     print!("{} kernels … ", program.package);
     run_command(&mut command, &program.package, program.kind, "kernels", "NVRTC", report);
-    let what = if all { "all kernels for" } else { "all kernels for the first, each for one more, of" };
-    Ok(format!("{what} compute capabilities {}, failing on spills", nvrtc::ARCHITECTURES))
+    Ok(format!("all kernels for compute capabilities {}, failing on spills", nvrtc::ARCHITECTURES))
 }
 
 #[cfg(test)]

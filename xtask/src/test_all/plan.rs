@@ -35,7 +35,8 @@ fn is_kit(program: &Program) -> bool {
 /// In how many processes a program runs: OpenCL's runtimes compile one kernel at a time, and the kit has thousands.
 pub(crate) fn processes(program: &Program) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let has_parts = program.package == "gradix-backend-opencl" && program.target.starts_with("conformance");
+    let has_parts = program.package == "gradix-backend-opencl" && program.target.starts_with("conformance")
+        || program.target == "gradients_opencl";
     if has_parts { cores.min(8) } else { 1 }
 }
 
