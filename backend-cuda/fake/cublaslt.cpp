@@ -10,7 +10,7 @@
 
 namespace {
 
-enum Status : int { OK = 0, NOT_INITIALISED = 1, INVALID = 7, EXECUTION_FAILED = 13, UNSUPPORTED = 15 };
+enum Status : int { OK = 0, NOT_INITIALISED = 1, ALLOC_FAILED = 3, INVALID = 7, EXECUTION_FAILED = 13, UNSUPPORTED = 15 };
 // cublasComputeType_t and cudaDataType_t.
 enum { COMPUTE_32F = 68, COMPUTE_32F_PEDANTIC = 69, COMPUTE_64F = 70, COMPUTE_TF32 = 77 };
 enum { R_32F = 0, R_64F = 1, R_16F = 2, R_16BF = 14 };
@@ -296,6 +296,7 @@ FAKE_EXPORT int cublasLtMatmulAlgoGetHeuristic(Handle *handle, const Product *p,
     const Matrix *const all[4] = {a, b, c, d};
     *n = 0;
     count("lt_plans");
+    if (setting("lt_oom_always") || comes_due("lt_oom_at")) return ALLOC_FAILED;
     if (setting("lt_fail") || wanted < 1 || !fits(*p, all)) return UNSUPPORTED;
     Heuristic &result = results[0];
     memset(&result, 0, sizeof result);
@@ -341,6 +342,7 @@ FAKE_EXPORT int cublasLtMatmul(Handle *handle, const Product *p, const void *alp
     if (needed > workspace_bytes ||
         (needed && !check_range(reinterpret_cast<Pointer>(workspace), workspace_bytes, device, "cublasLtMatmul's workspace")))
         return INVALID;
+    if (setting("lt_oom_always") || comes_due("lt_oom_at")) return ALLOC_FAILED;
     count("lt_products");
     const Product product = *p;
     const double factor = number(alpha, p->scale), old = number(beta, p->scale);

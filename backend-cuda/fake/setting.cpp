@@ -41,6 +41,7 @@ const Setting DEFAULTS[] = {
     {"launch_fail_code", LAUNCH_FAILED},
     {"launch_fail_sticky", 0},
     {"capture_fail_at", 0},
+    {"capture_fail_code", NOT_SUPPORTED},
     {"module_fail_at", 0},
     {"module_fail_always", 0},
     {"module_fail_code", INVALID_IMAGE},
@@ -48,6 +49,8 @@ const Setting DEFAULTS[] = {
     {"lost_code", LAUNCH_FAILED},
     {"nvrtc_fail", 0},
     {"lt_fail", 0},
+    {"lt_oom_at", 0},
+    {"lt_oom_always", 0},
     {"lt_relu_nan", 1},
     {"idle", 0},
 };

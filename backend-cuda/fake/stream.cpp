@@ -314,7 +314,7 @@ FAKE_EXPORT int cuMemsetD8Async(Pointer to, unsigned char value, size_t bytes, S
 static Result enter_graph(bool makes) {
     Device *device;
     if (const Result result = enter(device)) return result;
-    return makes && comes_due("capture_fail_at") ? NOT_SUPPORTED : SUCCESS;
+    return makes && comes_due("capture_fail_at") ? Result(setting("capture_fail_code")) : SUCCESS;
 }
 
 FAKE_EXPORT int cuStreamBeginCapture_v2(Stream *stream, int) {

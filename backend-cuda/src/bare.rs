@@ -1,8 +1,7 @@
 //! The libraries' calls alone, for benchmarks: what an operation takes beyond them is time of our own.
 
 use crate::Cuda;
-use crate::blas::{After, Failure, Matrix, Product};
-use crate::device::device_error;
+use crate::blas::{After, Matrix, Product};
 use smallvec::SmallVec;
 use tensor_core::codegen::{self, Slot, Source, Tensor};
 use tensor_core::op::BinaryOp;
@@ -87,10 +86,7 @@ impl Cuda {
             // SAFETY: three buffers of this device, each as large as the matrices are; they live as long as this closure, and
             // their memory is used again only by work that is submitted, and so runs, after this.
             let submitted = unsafe { device.blas.run(&product, [a, b, out, 0], device) };
-            submitted.map_err(|failure| match failure {
-                Failure::Unsupported => device_error(&device.label, "matmul", "cuBLASLt does not do this product"),
-                Failure::Failed(reason) => device_error(&device.label, "matmul", reason),
-            })
+            submitted.map_err(|failure| failure.into_error(device, side * side * dtype.size()))
         }))
     }
 }

@@ -3,7 +3,7 @@
 //! Asking the library which of its kernels suits a product takes longer than most products. So what it answered is kept for
 //! each kind of product, with the descriptions it takes.
 
-use crate::device::Device;
+use crate::device::{Device, Lack, device_error};
 use crate::library;
 use crate::plans::QuickMap;
 use cudarc::cublaslt::sys::{
@@ -16,20 +16,37 @@ use cudarc::driver::sys::CUstream;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tensor_core::{DType, bf16, f16};
+use tensor_core::{DType, Error, ErrorKind, bf16, f16};
 
 /// Why a product was not done.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// The library does not do this kind of product, or is not there.
     Unsupported,
+    /// The library found no memory, even after all that is kept for reuse was given back.
+    OutOfMemory,
     /// The library or the driver failed.
     Failed(String),
+}
+
+impl Lack for Failure {
+    fn is_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory)
+    }
 }
 
 impl Failure {
     fn driver(code: crate::driver::Code) -> Self {
         Self::Failed(code.to_string())
+    }
+
+    /// As an error of a product of so many bytes.
+    pub(crate) fn into_error(self, device: &Device, bytes: usize) -> Error {
+        match self {
+            Self::Unsupported => device_error(&device.label, "matmul", "cuBLASLt does not do this product"),
+            Self::OutOfMemory => Error::new(ErrorKind::OutOfMemory { device: device.label.clone(), bytes }),
+            Self::Failed(reason) => device_error(&device.label, "matmul", reason),
+        }
     }
 }
 
@@ -37,6 +54,7 @@ fn check(code: cublasStatus_t) -> Result<(), Failure> {
     match code {
         cublasStatus_t::CUBLAS_STATUS_SUCCESS => Ok(()),
         cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED => Err(Failure::Unsupported),
+        cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED => Err(Failure::OutOfMemory),
         code => Err(Failure::Failed(format!("cuBLASLt answered {code:?}"))),
     }
 }
@@ -267,6 +285,13 @@ impl Blas {
     /// All three must lie in memory of the device, as large as the product says, and `out` must overlap neither of the others.
     /// If the product has a bias, it lies at the fourth address.
     pub(crate) unsafe fn run(&self, product: &Product, addresses: [u64; 4], device: &Device) -> Result<(), Failure> {
+        // SAFETY: the caller's promise.
+        device.with_memory(|| unsafe { self.try_to_run(product, addresses, device) })
+    }
+
+    /// # Safety
+    /// As for [`run`](Self::run).
+    unsafe fn try_to_run(&self, product: &Product, addresses: [u64; 4], device: &Device) -> Result<(), Failure> {
         let handle = self.handle(device)?;
         let stream = device.gpu.stream().map_err(Failure::driver)?;
         let plan = self.plan(product, addresses[3], handle)?;

@@ -181,11 +181,14 @@ impl Device {
         })
     }
 
-    /// Does what the driver may lack memory for, and once more after giving back all that is kept for reuse: the driver needs
-    /// memory of its own for kernels and graphs, and what is kept may be all there is.
-    pub(crate) fn with_memory<T>(&self, run: impl Fn() -> driver::Result<T>) -> driver::Result<T> {
+    /// Does what the driver or a library may lack memory for, and once more after giving back all that is kept for reuse: they
+    /// need memory of their own for kernels and graphs, and what is kept may be all there is.
+    pub(crate) fn with_memory<T, E: Lack>(
+        &self,
+        mut run: impl FnMut() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
         match run() {
-            Err(code) if code.is_out_of_memory() => {
+            Err(error) if error.is_of_memory() => {
                 // What goes wrong meanwhile goes wrong in the second try, too.
                 let _ = self.pool.trim(&self.gpu);
                 run()
@@ -205,6 +208,17 @@ impl Device {
             return Error::new(ErrorKind::OutOfMemory { device: self.label.clone(), bytes });
         }
         self.error(op, code)
+    }
+}
+
+/// Why something was not done, which may be that there was no memory.
+pub(crate) trait Lack {
+    fn is_of_memory(&self) -> bool;
+}
+
+impl Lack for Code {
+    fn is_of_memory(&self) -> bool {
+        self.is_out_of_memory()
     }
 }
 

@@ -293,8 +293,11 @@ impl Gpu {
         Ok(())
     }
 
-    /// Ends what [`record`](Self::record) began on this thread.
-    pub(crate) fn end_recording(&self) -> Result<Executable> {
+    /// Ends what [`record`](Self::record) began on this thread. The last step, which takes memory, is run by `make`.
+    pub(crate) fn end_recording(
+        &self,
+        make: impl FnOnce(&mut dyn FnMut() -> Result<()>) -> Result<()>,
+    ) -> Result<Executable> {
         let recording = RECORDING.take().filter(|recording| std::ptr::eq(recording.gpu, self));
         let Some(recording) = recording else { unreachable!("only what was begun ends") };
         let mut executable = null_mut();
@@ -303,7 +306,7 @@ impl Gpu {
             // SAFETY: the stream is alive and being captured, by this thread; the handle goes to a live variable.
             check(unsafe { sys::cuStreamEndCapture(recording.stream, &raw mut graph) })?;
             // SAFETY: the graph was just made; the handle goes to a live variable.
-            let made = check(unsafe { sys::cuGraphInstantiateWithFlags(&raw mut executable, graph, 0) });
+            let made = make(&mut || check(unsafe { sys::cuGraphInstantiateWithFlags(&raw mut executable, graph, 0) }));
             // SAFETY: the graph was made here and is given back once; what was made of it does not need it.
             let _ = unsafe { sys::cuGraphDestroy(graph) };
             made

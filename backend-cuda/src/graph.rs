@@ -106,7 +106,7 @@ impl Capture {
     /// Stops taking notes.
     fn end(&mut self) -> driver::Result<Executable> {
         self.ended = true;
-        let executable = self.device.gpu.end_recording();
+        let executable = self.device.gpu.end_recording(|instantiate| self.device.with_memory(instantiate));
         self.device.pool.end_recording(self.number);
         executable
     }

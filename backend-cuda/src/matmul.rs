@@ -1,7 +1,6 @@
 //! Which products cuBLASLt does, and how they are put to it.
 
 use crate::blas::{After, Failure, Matrix, Product};
-use crate::device::device_error;
 use crate::{Buffer, Cuda};
 use smallvec::SmallVec;
 use tensor_core::op::{BinaryOp, UnaryOp};
@@ -78,7 +77,7 @@ impl Cuda {
                 Ok(()) => {}
                 // What was done before is done again, with the same result.
                 Err(Failure::Unsupported) => return Ok(false),
-                Err(Failure::Failed(reason)) => return Err(device_error(&device.label, "matmul", reason)),
+                Err(failure) => return Err(failure.into_error(device, out.layout.numel() * out.dtype.size())),
             }
         }
         Ok(true)

@@ -273,6 +273,18 @@ fn whatever_fails_while_capturing_leaves_the_device_as_it_was() {
         }
         assert!(failed >= 3, "{fault}: {failed} of {most}");
     }
+    // A graph for which there is no memory is made once that is given back.
+    let graph = {
+        let mut own = Problem::new(&device);
+        own.step().unwrap();
+        fake.set("capture_fail_code", 2);
+        fake.set("capture_fail_at", 3);
+        let (graph, _loss) = device.capture(|| own.step()).unwrap();
+        assert_eq!(fake.count("capture_fail_at"), 0, "it failed once");
+        fake.set("defaults", "");
+        graph
+    };
+    drop(graph);
     // A launch that fails says so, and the next one works.
     let (graph, _loss) = captured(device, &mut problem).unwrap();
     fake.set("launch_fail_at", 1);

@@ -4,8 +4,7 @@
 //! Which kernels: every source in the folder `GRADIX_KERNEL_SOURCES`, where the stand-in for the driver puts those of whatever
 //! runs over it (`FAKE_CUDA_SOURCES`). `cargo xtask cuda-kernels` does both, and so does `cargo xtask test-all`.
 //!
-//! The first device of `GRADIX_NVRTC_ARCHS=90,80,75,121` gets all of them. Each of the others gets an equal part, so that every
-//! kernel is compiled for two devices; with `GRADIX_NVRTC_ALL=1` for all. Without NVRTC there is nothing to do, unless
+//! Each is compiled for every device of `GRADIX_NVRTC_ARCHS=90,80,75,121`. Without NVRTC there is nothing to do, unless
 //! `GRADIX_REQUIRE_NVRTC=1` says that there must be one.
 
 use backend_cuda::nvrtc::{self, Arch};
@@ -28,12 +27,6 @@ impl Kernel {
         let last = self.source.rfind("\n#define ").map_or(0, |at| at + 1);
         let end = self.source[last..].find('\n').map_or(last, |end| last + end + 1);
         self.source.split_at(end)
-    }
-
-    /// Which of so many parts it belongs to: always the same one.
-    fn part(&self, parts: usize) -> usize {
-        let digits = self.name.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        digits.expect("files are named by a hash") as usize % parts
     }
 }
 
@@ -131,31 +124,27 @@ fn kernels_compile_without_spills() {
         Ok(list) => list.split(',').map(|version| version.trim().parse().expect("numbers such as 90,75")).collect(),
         Err(_) => vec![*supported.last().expect("an architecture"), *supported.first().expect("an architecture")],
     };
-    let all = number("GRADIX_NVRTC_ALL") == Some(1);
     let groups = read(Path::new(&folder));
     let count: usize = groups.iter().map(Vec::len).sum();
     let least = number("GRADIX_NVRTC_LEAST").unwrap_or(1);
     assert!(count >= least, "{count} sources are fewer than the {least} that there should be");
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let mut wrong = Vec::new();
-    for (place, &arch) in archs.iter().enumerate() {
+    for &arch in &archs {
         let start = Instant::now();
-        let takes = |kernel: &&Kernel| all || place == 0 || kernel.part(archs.len() - 1) == place - 1;
-        let chosen: Vec<Vec<&Kernel>> = groups.iter().map(|group| group.iter().filter(takes).collect()).collect();
-        let next = Mutex::new(chosen.iter().flat_map(|group| group.chunks(64)));
+        let next = Mutex::new(groups.iter().flat_map(|group| group.chunks(64)));
         let found = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
                     while let Some(kernels) = { next.lock().unwrap().next() } {
-                        let wrong = compile(kernels, arch);
+                        let wrong = compile(&kernels.iter().collect::<Vec<_>>(), arch);
                         found.lock().unwrap().extend(wrong);
                     }
                 });
             }
         });
-        let compiled: usize = chosen.iter().map(Vec::len).sum();
-        println!("{compiled} of {count} kernels for sm_{arch}: {:.0} s", start.elapsed().as_secs_f64());
+        println!("{count} kernels for sm_{arch}: {:.0} s", start.elapsed().as_secs_f64());
         wrong.extend(found.into_inner().unwrap());
     }
     assert!(wrong.is_empty(), "of the sources in {}:\n{}", folder.display(), wrong.join("\n"));

@@ -6,7 +6,7 @@ mod common;
 use backend_cuda::Cuda;
 use common::Fake;
 use tensor_core::op::UnaryOp;
-use tensor_core::{Array, DType, Result, bf16};
+use tensor_core::{Array, DType, ErrorKind, Result, bf16};
 
 fn numbers(device: &Cuda, dims: &[usize], step: usize) -> Array<Cuda> {
     let values: Vec<f32> = (0..dims.iter().product()).map(|i| (i * step % 7) as f32 - 3.0).collect();
@@ -108,6 +108,26 @@ fn relu_is_done_by_the_product_where_that_keeps_nan() -> Result<()> {
             assert_eq!(values(&y.cast(DType::F32)?), positive);
         }
     }
+    Ok(())
+}
+
+#[test]
+fn what_cublaslt_lacks_memory_for_is_tried_again_once_that_is_given_back() -> Result<()> {
+    let Some(fake) = Fake::get() else { return Ok(()) };
+    let device = Cuda::open(0)?;
+    // A kind of product of which nothing is known yet: its plan fails first, which is kept then, and next the product.
+    let (a, b) = (numbers(&device, &[6, 4], 3), numbers(&device, &[4, 56], 5));
+    let product = || a.matmul(&b)?.to_vec::<f32>();
+    for what in ["plan", "product"] {
+        fake.set("lt_oom_at", 1);
+        assert_eq!(product()?, wanted(6, 4, 56, |_, _| 0.0), "{what}");
+        assert_eq!(fake.count("lt_oom_at"), 0, "it failed once");
+    }
+    fake.set("lt_oom_always", 1);
+    let error = product().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::OutOfMemory { bytes, .. } if *bytes == 6 * 56 * 4), "{error}");
+    fake.set("defaults", "");
+    assert_eq!(product()?, wanted(6, 4, 56, |_, _| 0.0));
     Ok(())
 }
 
