@@ -170,9 +170,9 @@ impl Drop for CountDown<'_> {
     }
 }
 
-/// Whether tiles of vectors of so many lanes may pack b on the way. It pays with 32 bytes; with others it has not been measured.
+/// Whether tiles of vectors of so many lanes may pack b on the way. It pays with 32 and 64 bytes; with 16 it has not been measured.
 const fn can_keep<F>(lanes: usize) -> bool {
-    lanes * size_of::<F>() == 32
+    lanes * size_of::<F>() >= 32
 }
 
 /// Steps along `k` in a block: blocks of equal length, so that no short one is left over. They depend on nothing else, since
@@ -288,8 +288,11 @@ impl<F: Factor> Part<'_, F> {
                         };
                         let along = if in_place || kept { work.b.rows.step } else { width as isize };
                         let mut b = Feed { first, next: 1, along };
-                        let mut asks =
-                            if kept { self.next_sliver(&depths, right, block.len().div_ceil(MR)) } else { Asks::NONE };
+                        let mut asks = if kept || (!by_columns && !direct[1]) {
+                            self.next_sliver(&depths, right, width, block.len().div_ceil(MR))
+                        } else {
+                            Asks::NONE
+                        };
                         for row in block.clone().step_by(MR) {
                             let (first, [next, along]) = if direct[0] {
                                 (work.a.at(row, start), [work.a.rows.step, work.a.columns.step])
@@ -327,18 +330,23 @@ impl<F: Factor> Part<'_, F> {
         Some(())
     }
 
-    /// What the tiles below the first one of a sliver ask for: the steps of the next one, which begins at this column or with the
-    /// next block of `k`.
-    fn next_sliver(&self, depths: &Range<usize>, column: usize, tiles: usize) -> Asks<F> {
-        let Self { work, columns, .. } = self;
+    /// What the tiles of a sliver of b ask for, below the first one: the steps of the next sliver, which begins at this column or
+    /// with the next block of `k`, where it is or where all of b was packed.
+    fn next_sliver(&self, depths: &Range<usize>, column: usize, width: usize, tiles: usize) -> Asks<F> {
+        let Self { work, plan, packed, columns, .. } = self;
         let (start, column) = if column < columns.end { (depths.start, column) } else { (depths.end, columns.start) };
-        if start == work.k {
+        if start == work.k || tiles < 2 {
             return Asks::NONE;
         }
         let count = depths.len().min(work.k - start);
         let at_once = count.div_ceil(tiles - 1);
         let apart = depths.len().div_ceil(at_once);
-        Asks { first: work.b.at(start, column), step: work.b.rows.step, count, at_once, apart }
+        let (first, step) = if plan.by_columns {
+            (work.b.at(start, column), work.b.rows.step)
+        } else {
+            (packed.at((column * work.k + start * width) as isize), width as isize)
+        };
+        Asks { first, step, count, at_once, apart }
     }
 }
 
@@ -414,7 +422,7 @@ impl<F: Factor> Tile<F> {
     #[inline(always)]
     unsafe fn compute<V: Vector<Elem = F>, const MR: usize, const NV: usize, const KEEP: bool>(
         self,
-        mut kept: *mut F,
+        kept: *mut F,
         asks: Asks<F>,
     ) {
         let Self { a, b, depth, out, row_step, size: [rows, columns], add } = self;
@@ -432,36 +440,27 @@ impl<F: Factor> Tile<F> {
             for (i, at) in at.iter_mut().enumerate() {
                 *at = a.first.offset(i.min(rows - 1) as isize * a.next);
             }
-            let (mut from_b, mut offset) = (b.first, 0);
+            // Rows that lie one after the other, or as they are packed, beside a packed b: the compiler knows all strides then.
+            let width = (ACROSS * V::LANES) as isize;
+            let known = is_wide::<F>(V::LANES) && NV == ACROSS && !KEEP && b.along == width;
+            let packed = a.next == 1 && a.along == MR as isize && rows == MR;
+            let mut walk = Walk { at, from_b: b.first, kept };
             let mut ask = asks.first;
             let mut rest = depth;
             while rest > 0 {
                 let steps = asks.apart.min(rest);
                 rest -= steps;
                 if asks.count > 0 {
-                    prefetch(ask, 1);
+                    prefetch(ask, NV * V::LANES);
                     ask = ask.wrapping_offset(asks.step);
                 }
-                for _ in 0..steps {
-                    let mut right = [V::load(from_b); NV];
-                    for (j, right) in right.iter_mut().enumerate().skip(1) {
-                        *right = V::load(from_b.add(j * V::LANES));
-                    }
-                    if KEEP {
-                        prefetch(from_b.wrapping_offset(FAR * b.along), 1);
-                        for (j, right) in right.iter().enumerate() {
-                            right.store(kept.add(j * V::LANES));
-                        }
-                        kept = kept.wrapping_add(ACROSS * V::LANES);
-                    }
-                    for (sums, at) in sums.iter_mut().zip(at) {
-                        let left = V::splat(at.offset(offset).read());
-                        for (sum, &right) in sums.iter_mut().zip(&right) {
-                            *sum = sum.plus_product(left, right);
-                        }
-                    }
-                    from_b = from_b.wrapping_offset(b.along);
-                    offset += a.along;
+                if known && packed {
+                    walk.at = std::array::from_fn(|i| walk.at[0].wrapping_add(i));
+                    walk.steps::<V, NV, UNROLLED, KEEP>(&mut sums, steps, [MR as isize, width]);
+                } else if known && a.along == 1 {
+                    walk.steps::<V, NV, UNROLLED, KEEP>(&mut sums, steps, [1, width]);
+                } else {
+                    walk.steps::<V, NV, 1, KEEP>(&mut sums, steps, [a.along, b.along]);
                 }
             }
             if rows == MR && columns == NV * V::LANES {
@@ -489,8 +488,92 @@ impl<F: Factor> Tile<F> {
     }
 }
 
-/// Steps ahead of which a b that is read where it is asked for.
+/// How far a tile has come along `k`: the next factors of its rows and of b, and where the latter are kept.
+struct Walk<F, const MR: usize> {
+    at: [*const F; MR],
+    from_b: *const F,
+    kept: *mut F,
+}
+
+impl<F: Factor, const MR: usize> Walk<F, MR> {
+    /// Adds the products of `count` steps, of which some stand unrolled in the loop: a step is as long as its products only while
+    /// little else is computed in it.
+    ///
+    /// # Safety
+    /// The rows of a hold as many factors, `along[0]` apart, and b so many steps of `NV` vectors, `along[1]` apart. If b is to be
+    /// kept, there is room for the steps of a sliver. The processor has `V`'s instructions.
+    #[inline(always)]
+    unsafe fn steps<V: Vector<Elem = F>, const NV: usize, const UNROLLED: usize, const KEEP: bool>(
+        &mut self,
+        sums: &mut [[V::Sum; NV]; MR],
+        count: usize,
+        along: [isize; 2],
+    ) {
+        // SAFETY: the caller's promise: there are `count` steps.
+        unsafe {
+            // As one variable that no pointer leads to, the sums stay in registers.
+            let mut all = *sums;
+            for _ in 0..count / UNROLLED {
+                for _ in 0..UNROLLED {
+                    self.step::<V, NV, KEEP>(&mut all, along);
+                }
+            }
+            for _ in 0..count % UNROLLED {
+                self.step::<V, NV, KEEP>(&mut all, along);
+            }
+            *sums = all;
+        }
+    }
+
+    /// One step.
+    ///
+    /// # Safety
+    /// As for [`steps`](Self::steps), with one step.
+    #[inline(always)]
+    unsafe fn step<V: Vector<Elem = F>, const NV: usize, const KEEP: bool>(
+        &mut self,
+        sums: &mut [[V::Sum; NV]; MR],
+        [along_a, along_b]: [isize; 2],
+    ) {
+        // SAFETY: the caller's promises: a step's factors are there to be read, and there is room for those of b.
+        unsafe {
+            let mut right = [V::load(self.from_b); NV];
+            for (j, right) in right.iter_mut().enumerate().skip(1) {
+                *right = V::load(self.from_b.add(j * V::LANES));
+            }
+            if KEEP {
+                prefetch(self.from_b.wrapping_offset(FAR * along_b), NV * V::LANES);
+                for (j, right) in right.iter().enumerate() {
+                    right.store(self.kept.add(j * V::LANES));
+                }
+                self.kept = self.kept.wrapping_add(ACROSS * V::LANES);
+            } else if is_wide::<F>(V::LANES) {
+                prefetch(self.from_b.wrapping_offset(NEAR * along_b), NV * V::LANES);
+            }
+            for (sums, at) in sums.iter_mut().zip(&mut self.at) {
+                let left = V::splat(at.read());
+                for (sum, &right) in sums.iter_mut().zip(&right) {
+                    *sum = sum.plus_product(left, right);
+                }
+                *at = at.wrapping_offset(along_a);
+            }
+            self.from_b = self.from_b.wrapping_offset(along_b);
+        }
+    }
+}
+
+/// Whether a vector has 64 bytes. A step of such takes so little time that even the second-level cache has to be asked ahead.
+const fn is_wide<F>(lanes: usize) -> bool {
+    lanes * size_of::<F>() == 64
+}
+
+/// Steps that stand in the loop where all strides are known.
+const UNROLLED: usize = 4;
+
+/// Steps ahead of which a b is asked for that is read where it is.
 const FAR: isize = 16;
+/// Steps ahead of which a sliver of b is asked for from the second-level cache.
+const NEAR: isize = 8;
 
 /// Steps up to which a tile is finished too soon to ask for its memory ahead.
 const SHORT: usize = 128;
