@@ -1,6 +1,7 @@
 //! What the machine itself can do: measured in the same run, with the plainest code that reaches it.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// What a case cannot do without: bytes moved one way or another, or floating-point operations.
@@ -73,7 +74,7 @@ pub(crate) struct Arrays {
 const LENGTH: usize = 16 << 20;
 /// Turns of the loop that measures arithmetic.
 const TURNS: usize = 100_000;
-/// Tries of it: they are short, and on a busy machine all threads must happen to run at once in one of them.
+/// Tries of a measurement: on a busy machine all threads must happen to run at once in one of them.
 const TRIES: usize = 20;
 
 impl Arrays {
@@ -85,47 +86,48 @@ impl Arrays {
         let bytes = (LENGTH * 4) as f64;
         let part = LENGTH.div_ceil(self.threads);
         let (a, b, c) = (&self.a, &self.b, &mut self.c);
-        let mut limits = Limits::default();
-        limits.read = bytes
-            / on_each(a.chunks(part), |a| {
-                black_box(kernels::read(a));
-            });
-        limits.write = bytes / on_each(c.chunks_mut(part), kernels::fill);
-        limits.copy = 2.0 * bytes / on_each(a.chunks(part).zip(c.chunks_mut(part)), |(a, c)| kernels::copy(a, c));
-        let parts = a.chunks(part).zip(b.chunks(part)).zip(c.chunks_mut(part));
-        limits.add = 3.0 * bytes / on_each(parts, |((a, b), c)| kernels::add(a, b, c));
+        let parts = a.chunks(part);
+        let read = bytes / on_each(parts.clone(), |a| _ = black_box(kernels::read(a)));
+        let write = bytes / on_each(c.chunks_mut(part), |c| kernels::fill(c));
+        let copy = 2.0 * bytes / on_each(parts.clone().zip(c.chunks_mut(part)), |(a, c)| kernels::copy(a, c));
+        let inputs = parts.zip(b.chunks(part));
+        let add = 3.0 * bytes / on_each(inputs.zip(c.chunks_mut(part)), |((a, b), c)| kernels::add(a, b, c));
         let (turns, threads) = (self.threads as f64 * TURNS as f64, 0..self.threads);
-        for _ in 0..TRIES {
-            let rate = turns * kernels::FMA32 / on_each(threads.clone(), |_| kernels::fma32(TURNS));
-            limits.fma32 = limits.fma32.max(rate);
-            let rate = turns * kernels::FMA64 / on_each(threads.clone(), |_| kernels::fma64(TURNS));
-            limits.fma64 = limits.fma64.max(rate);
-        }
-        limits
+        let fma32 = turns * kernels::FMA32 / on_each(threads.clone(), |_| kernels::fma32(TURNS));
+        let fma64 = turns * kernels::FMA64 / on_each(threads, |_| kernels::fma64(TURNS));
+        Limits { read, write, copy, add, fma32, fma64 }
     }
 }
 
-/// The seconds from when all threads are ready until the last is done.
-fn on_each<T: Send>(parts: impl Iterator<Item = T>, run: impl Fn(T) + Sync) -> f64 {
+/// The seconds from when all threads are ready until the last is done, in the best of some tries.
+///
+/// Threads do not sleep in between: the system may put one that wakes behind another, on the same processor.
+fn on_each<T: Send>(parts: impl Iterator<Item = T>, run: impl Fn(&mut T) + Sync) -> f64 {
     let parts: Vec<T> = parts.collect();
-    let ready = std::sync::Barrier::new(parts.len());
-    let spans: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
-        let started: Vec<_> = parts
-            .into_iter()
-            .map(|part| {
-                scope.spawn(|| {
-                    ready.wait();
-                    let start = Instant::now();
-                    run(part);
-                    (start, Instant::now())
-                })
-            })
-            .collect();
+    let (count, arrived) = (parts.len(), AtomicUsize::new(0));
+    let attempts = |mut part: T| -> Vec<(Instant, Instant)> {
+        let attempt = |number: usize| {
+            arrived.fetch_add(1, Ordering::AcqRel);
+            while arrived.load(Ordering::Acquire) < number * count {
+                std::hint::spin_loop();
+            }
+            let start = Instant::now();
+            run(&mut part);
+            (start, Instant::now())
+        };
+        (1..=TRIES).map(attempt).collect()
+    };
+    let attempts = &attempts;
+    let spans: Vec<Vec<(Instant, Instant)>> = std::thread::scope(|scope| {
+        let started: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || attempts(part))).collect();
         started.into_iter().map(|thread| thread.join().expect("measures")).collect()
     });
-    let first = spans.iter().map(|span| span.0).min().expect("a thread");
-    let last = spans.iter().map(|span| span.1).max().expect("a thread");
-    (last - first).as_secs_f64()
+    let took = |number: usize| {
+        let all = spans.iter().map(|spans| spans[number]);
+        let (first, last) = (all.clone().map(|span| span.0).min(), all.map(|span| span.1).max());
+        (last.expect("a thread") - first.expect("a thread")).as_secs_f64()
+    };
+    (0..TRIES).map(took).fold(f64::INFINITY, f64::min)
 }
 
 /// With the widest vectors there are, and stores that go past the caches.

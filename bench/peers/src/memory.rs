@@ -39,7 +39,8 @@ pub(crate) fn table(libraries: &[Library], only: &[String], python: Option<&str>
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     println!("| MiB | {} |", libraries.iter().map(|library| library.name.as_str()).collect::<Vec<_>>().join(" | "));
     println!("|-|{}", "-|".repeat(libraries.len()));
-    let wanted = |name: &str| WANTED.contains(&name) && (only.is_empty() || only.iter().any(|part| name.contains(part)));
+    let wanted =
+        |name: &str| WANTED.contains(&name) && (only.is_empty() || only.iter().any(|part| name.contains(part)));
     for case in CASES.iter().filter(|case| wanted(case.name)) {
         let mut row = format!("| {} |", case.title);
         for library in libraries {

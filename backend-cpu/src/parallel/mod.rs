@@ -1,10 +1,14 @@
 //! Work spread over threads, without waiting for sleeping ones.
 
+mod processor;
+
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 /// Elements that are worth a second thread when each takes about one memory access. Waking a thread takes as long as a
 /// core needs for a few times as many.
@@ -15,6 +19,14 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 
 /// How often the caller looks for the helpers' end before it sleeps.
 const SPINS: usize = 2000;
+
+/// How long a caller works alone before it looks whether its helpers wait for its own processor. Waking one on an idle processor
+/// takes a few microseconds, in a virtual machine some tens.
+const PATIENCE: Duration = Duration::from_micros(30);
+/// How long that look takes at most, if nobody else wants the processor.
+const LOOK: Duration = Duration::from_micros(300);
+/// How many jobs at most go by without such a look where the last ones took long.
+const MOST_SKIPPED: u32 = 255;
 
 /// Runs `work(0)`, …, `work(tasks - 1)`, each once and begun in this order, on the calling thread and on those of the current `rayon`
 /// pool that have nothing else to do.
@@ -39,6 +51,7 @@ fn for_each_erased(tasks: usize, work: &(dyn Fn(usize) + Sync)) {
         next: AtomicUsize::new(0),
         state: AtomicUsize::new(0),
         tasks,
+        left: AtomicUsize::new(NOWHERE),
         panic: Mutex::new(None),
         owner: thread::current(),
     });
@@ -48,8 +61,18 @@ fn for_each_erased(tasks: usize, work: &(dyn Fn(usize) + Sync)) {
         rayon::spawn(move || help(&shared, job));
     }
     let close = Close(&shared);
+    let mut alone_since = Some(Instant::now());
     while let Some(task) = shared.claim() {
         work(task);
+        if let Some(since) = alone_since {
+            // Relaxed: whether someone else is at work is only a reason to be content.
+            if shared.state.load(Ordering::Relaxed) != 0 {
+                alone_since = None;
+            } else if since.elapsed() > PATIENCE {
+                alone_since = None;
+                shared.let_helpers_by();
+            }
+        }
     }
     drop(close);
     if let Some(panic) = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -70,6 +93,8 @@ struct Shared {
     /// The number of helpers at work, and [`CLOSED`].
     state: AtomicUsize,
     tasks: usize,
+    /// The processor that the caller leaves for a moment, or [`NOWHERE`].
+    left: AtomicUsize,
     /// What a helper panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     owner: Thread,
@@ -81,6 +106,34 @@ impl Shared {
         let task = self.next.fetch_add(1, Ordering::Relaxed);
         (task < self.tasks).then_some(task)
     }
+
+    /// Lets a helper run that waits for the caller's processor, so that it can go to another one.
+    ///
+    /// A thread that is woken is queued on the processor of the one that wakes it if no other looks idle. In a virtual machine none
+    /// does: to Linux a halted virtual processor is one that the host took away. The helper would begin when the caller is done.
+    fn let_helpers_by(&self) {
+        let Some(processor) = processor::current() else { return };
+        let [skip, last] = SKIPPED.get();
+        if skip > 0 {
+            return SKIPPED.set([skip - 1, last]);
+        }
+        // Relaxed: a helper that runs on this processor after this thread sees what this thread did; others may miss it.
+        self.left.store(processor, Ordering::Relaxed);
+        let start = Instant::now();
+        thread::yield_now();
+        self.left.store(NOWHERE, Ordering::Relaxed);
+        // On a busy machine somebody else's turn came first, and it is not worth that.
+        let next = if start.elapsed() > LOOK { (2 * last + 1).min(MOST_SKIPPED) } else { 0 };
+        SKIPPED.set([next, next]);
+    }
+}
+
+/// No processor.
+const NOWHERE: usize = usize::MAX;
+
+thread_local! {
+    /// How many jobs are still to go by without a look at where helpers wait, and how many were to.
+    static SKIPPED: Cell<[u32; 2]> = const { Cell::new([0; 2]) };
 }
 
 /// A pointer to a reference to the closure, its lifetime erased.
@@ -104,6 +157,10 @@ impl Job {
 fn help(shared: &Shared, job: Job) {
     // Acquire: what the caller wrote before it offered the job.
     if shared.state.fetch_add(1, Ordering::Acquire) & CLOSED == 0 {
+        let left = shared.left.load(Ordering::Relaxed);
+        if left != NOWHERE && processor::current() == Some(left) {
+            processor::leave(left);
+        }
         let run = || {
             while let Some(task) = shared.claim() {
                 // SAFETY: this helper was counted before the state was closed, so the caller waits in `Close::drop` until
