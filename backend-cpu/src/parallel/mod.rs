@@ -1,6 +1,7 @@
 //! Work spread over threads, without waiting for sleeping ones.
 
 mod processor;
+mod waiting;
 
 use std::any::Any;
 use std::cell::Cell;
@@ -56,11 +57,21 @@ fn for_each_erased(tasks: usize, work: &(dyn Fn(usize) + Sync)) {
         owner: thread::current(),
     });
     let job = Job { work: (&raw const work).cast() };
-    for _ in 0..helpers {
-        let shared = Arc::clone(&shared);
-        rayon::spawn(move || help(&shared, job));
-    }
+    // From here on the closure is not left before its helpers are.
     let close = Close(&shared);
+    // Those of another pool than the global one are woken: only its own threads may work there.
+    let outside = rayon::current_thread_index().is_none();
+    let waiting = if outside { waiting::offer(&shared, job, helpers) } else { 0 };
+    for _ in waiting..helpers {
+        let shared = Arc::clone(&shared);
+        rayon::spawn(move || {
+            help(&shared, job);
+            drop(shared);
+            if outside {
+                waiting::wait();
+            }
+        });
+    }
     let mut alone_since = Some(Instant::now());
     while let Some(task) = shared.claim() {
         work(task);
@@ -226,6 +237,26 @@ mod tests {
             sum.fetch_add(range.sum(), Ordering::Relaxed);
         });
         assert_eq!(sum.into_inner(), 1000 * 1001 / 2);
+    }
+
+    #[test]
+    fn jobs_that_follow_each_other_and_meet_run_whole() {
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for job in 0..1000 {
+                        let tasks = 2 + job % 7;
+                        let sum = AtomicUsize::new(0);
+                        for_each(tasks, |task| _ = sum.fetch_add(task + 1, Ordering::Relaxed));
+                        assert_eq!(sum.into_inner(), tasks * (tasks + 1) / 2);
+                        if job % 100 == 0 {
+                            // Long enough for helpers to stop waiting.
+                            thread::sleep(Duration::from_millis(1));
+                        }
+                    }
+                });
+            }
+        });
     }
 
     #[test]
