@@ -404,20 +404,19 @@ pub(crate) fn apply_binary<B: Backend>(op: BinaryOp, a: &Operand<'_, B>, b: &Ope
 /// operands too, as they were when the result was computed.
 #[inline]
 fn of_numbers<B: Backend>(op: BinaryOp, a: &Operand<'_, B>, b: &Operand<'_, B>) -> Option<(Array<B>, [KeptNumber; 2])> {
-    let known = |tensor: &Tensor<B>| tensor.with_array(|array| Some((array.number()?, array.backend().clone())));
     let (number, backend, operands) = match (a.tensor(), b.tensor()) {
         (Some(x), Some(y)) => {
-            let ((x, backend), (y, other)) = (known(x)?, known(y)?);
+            let ((x, backend), (y, other)) = (x.number()?, y.number()?);
             let number = (backend == other).then(|| Number::binary(op, x, y, false))??;
             (number, backend, [KeptNumber::Tensor(x), KeptNumber::Tensor(y)])
         }
         (Some(x), None) => {
-            let ((x, backend), scalar) = (known(x)?, b.scalar()?);
+            let ((x, backend), scalar) = (x.number()?, b.scalar()?);
             let number = Number::binary(op, x, Number::beside(scalar, x.dtype)?, true)?;
             (number, backend, [KeptNumber::Tensor(x), KeptNumber::Scalar(scalar)])
         }
         (None, Some(y)) => {
-            let ((y, backend), scalar) = (known(y)?, a.scalar()?);
+            let ((y, backend), scalar) = (y.number()?, a.scalar()?);
             let number = Number::binary(op, Number::beside(scalar, y.dtype)?, y, false)?;
             (number, backend, [KeptNumber::Scalar(scalar), KeptNumber::Tensor(y)])
         }

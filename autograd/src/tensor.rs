@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tensor_core::op::BinaryOp;
-use tensor_core::{Array, Backend, DType, Element, Error, Program, Result, Scalar, Shape};
+use tensor_core::{Array, Backend, DType, Element, Error, Number, Program, Result, Scalar, Shape};
 
 /// A tensor on a device, with automatic gradients.
 ///
@@ -32,6 +32,8 @@ struct Inner<B: Backend> {
     value: RwLock<Array<B>>,
     origin: Target<B>,
     requires_grad: AtomicBool,
+    /// Whether the value has no axes: new values have the same shape.
+    is_scalar: bool,
     /// What only few tensors have: a gradient, hooks.
     leaf: OnceLock<Box<Leaf<B>>>,
 }
@@ -78,7 +80,8 @@ impl<B: Backend> Tensor<B> {
     #[inline]
     pub(crate) fn with_origin(value: Array<B>, origin: Target<B>) -> Self {
         let requires_grad = AtomicBool::new(!origin.is_none());
-        Self(Arc::new(Inner { value: RwLock::new(value), origin, requires_grad, leaf: OnceLock::new() }))
+        let is_scalar = value.rank() == 0;
+        Self(Arc::new(Inner { value: RwLock::new(value), origin, requires_grad, is_scalar, leaf: OnceLock::new() }))
     }
 
     /// The value, without gradients.
@@ -90,6 +93,15 @@ impl<B: Backend> Tensor<B> {
     #[inline]
     pub(crate) fn with_array<R>(&self, f: impl FnOnce(&Array<B>) -> R) -> R {
         f(&self.0.value.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The value if the host knows it as a number, and the device. Other tensors are not even locked for it.
+    #[inline]
+    pub(crate) fn number(&self) -> Option<(Number, B)> {
+        if !self.0.is_scalar {
+            return None;
+        }
+        self.with_array(|array| Some((array.number()?, array.backend().clone())))
     }
 
     /// Runs something on this tensor's value and another's, without clones of them. `None` if another thread is about to
