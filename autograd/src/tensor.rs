@@ -7,7 +7,7 @@ use crate::mode::is_grad_enabled;
 use crate::operand::Operand;
 use crate::primitive::Value;
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tensor_core::op::BinaryOp;
 use tensor_core::{Array, Backend, DType, Element, Error, Number, Program, Result, Scalar, Shape};
@@ -32,10 +32,61 @@ struct Inner<B: Backend> {
     value: RwLock<Array<B>>,
     origin: Target<B>,
     requires_grad: AtomicBool,
-    /// Whether the value has no axes: new values have the same shape.
-    is_scalar: bool,
+    /// What the value is as a number, for tensors without axes.
+    known: Option<Known<B>>,
     /// What only few tensors have: a gradient, hooks.
     leaf: OnceLock<Box<Leaf<B>>>,
+}
+
+/// The value of a tensor without axes where the host knows it, to be read without a lock: that takes longer than arithmetic.
+///
+/// It is written under the value's lock. New values have the shape, the dtype and the device of the old one.
+struct Known<B> {
+    backend: B,
+    /// The number as f64.
+    bits: AtomicU64,
+    /// [`UNKNOWN`](Self::UNKNOWN), or the dtype.
+    kind: AtomicU8,
+}
+
+impl<B: Backend> Known<B> {
+    const UNKNOWN: u8 = 0;
+    const F32: u8 = 1;
+    const F64: u8 = 2;
+
+    #[inline]
+    fn of(array: &Array<B>) -> Option<Self> {
+        if array.rank() > 0 {
+            return None;
+        }
+        let known =
+            Self { backend: array.backend().clone(), bits: AtomicU64::new(0), kind: AtomicU8::new(Self::UNKNOWN) };
+        known.set(array);
+        Some(known)
+    }
+
+    #[inline]
+    fn set(&self, array: &Array<B>) {
+        let kind = match array.number() {
+            None => Self::UNKNOWN,
+            Some(Number { value, dtype }) => {
+                self.bits.store(value.to_bits(), Ordering::Relaxed);
+                if dtype == DType::F32 { Self::F32 } else { Self::F64 }
+            }
+        };
+        // Release: the bits, to whoever sees that there are some.
+        self.kind.store(kind, Ordering::Release);
+    }
+
+    #[inline]
+    fn get(&self) -> Option<Number> {
+        let dtype = match self.kind.load(Ordering::Acquire) {
+            Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
+            _ => return None,
+        };
+        Some(Number { value: f64::from_bits(self.bits.load(Ordering::Relaxed)), dtype })
+    }
 }
 
 struct Leaf<B: Backend> {
@@ -80,8 +131,8 @@ impl<B: Backend> Tensor<B> {
     #[inline]
     pub(crate) fn with_origin(value: Array<B>, origin: Target<B>) -> Self {
         let requires_grad = AtomicBool::new(!origin.is_none());
-        let is_scalar = value.rank() == 0;
-        Self(Arc::new(Inner { value: RwLock::new(value), origin, requires_grad, is_scalar, leaf: OnceLock::new() }))
+        let known = Known::of(&value);
+        Self(Arc::new(Inner { value: RwLock::new(value), origin, requires_grad, known, leaf: OnceLock::new() }))
     }
 
     /// The value, without gradients.
@@ -95,13 +146,11 @@ impl<B: Backend> Tensor<B> {
         f(&self.0.value.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The value if the host knows it as a number, and the device. Other tensors are not even locked for it.
+    /// The value if the host knows it as a number, and the device.
     #[inline]
     pub(crate) fn number(&self) -> Option<(Number, B)> {
-        if !self.0.is_scalar {
-            return None;
-        }
-        self.with_array(|array| Some((array.number()?, array.backend().clone())))
+        let known = self.0.known.as_ref()?;
+        Some((known.get()?, known.backend.clone()))
     }
 
     /// Runs something on this tensor's value and another's, without clones of them. `None` if another thread is about to
@@ -348,7 +397,16 @@ impl<B: Backend> Tensor<B> {
 
     /// Gives the tensor a new value.
     pub(crate) fn replace(&self, value: Array<B>) {
-        let old = std::mem::replace(&mut *self.0.value.write().unwrap_or_else(PoisonError::into_inner), value);
+        let mut place = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
+        debug_assert_eq!(
+            (place.shape(), place.dtype()),
+            (value.shape(), value.dtype()),
+            "a tensor keeps its shape and dtype"
+        );
+        let old = std::mem::replace(&mut *place, value);
+        self.0.known.as_ref().inspect(|known| known.set(&place));
+        // What it frees need not be freed under the lock.
+        drop(place);
         drop(old);
     }
 
@@ -419,7 +477,9 @@ impl<B: Backend> Tensor<B> {
     pub(crate) fn overwrite(&self, program: &Program, state: &mut [Array<B>], others: &[&Array<B>]) -> Result<()> {
         let mut value = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
         if state.is_empty() {
-            return Array::overwrite(program, std::slice::from_mut(&mut *value), others);
+            let ran = Array::overwrite(program, std::slice::from_mut(&mut *value), others);
+            self.0.known.as_ref().inspect(|known| known.set(&value));
+            return ran;
         }
         // A stand-in that takes no memory, so that the value has one owner. Nobody sees it while the lock is held.
         let stand_in = |of: &Array<B>| Array::full(of.backend(), 0.0, &Shape::scalar(), of.dtype());
@@ -433,6 +493,7 @@ impl<B: Backend> Tensor<B> {
         for (place, new) in std::iter::once(&mut *value).chain(state).zip(&mut targets) {
             *place = new;
         }
+        self.0.known.as_ref().inspect(|known| known.set(&value));
         ran
     }
 

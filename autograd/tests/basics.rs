@@ -1,5 +1,6 @@
 //! The introduction's gradients, on the CPU.
 
+use autograd::optim::{Optimizer, Sgd};
 use autograd::{GradOptions, attempt, grad, no_grad};
 use backend_cpu::Cpu;
 use tensor_core::DType;
@@ -134,6 +135,41 @@ fn numbers_compute_as_vectors_do() {
                 same(&format!("{what}, a scalar"), &with_scalar(&a, y), &with_scalar(&va, y));
             }
         }
+    }
+}
+
+/// Numbers are read without a lock, beside the array that holds them: whatever writes the array has to write them too.
+#[test]
+fn numbers_follow_what_is_written_in_place() {
+    for dtype in [DType::F32, DType::F64] {
+        let x = Tensor::from(1.0).to(dtype).requires_grad_();
+        let shown = |what: &str, expected: f64| {
+            let (number, array) = ((&x * 2).item(), 2.0 * x.to(DType::F64).to_vec::<f64>()[0]);
+            assert_eq!((number, array), (2.0 * expected, 2.0 * expected), "{what} as {dtype}");
+        };
+        shown("made", 1.0);
+        no_grad(|| _ = x.fill_(3.0));
+        shown("fill_", 3.0);
+        no_grad(|| _ = x.add_(1));
+        shown("add_", 4.0);
+        no_grad(|| _ = x.copy_(&Tensor::from(6.0)));
+        shown("copy_", 6.0);
+        // By the program of an optimizer, with and without state, whose result is memory of the device.
+        (&x * &x).backward();
+        Sgd::new([&x], 0.25).step();
+        shown("sgd", 3.0);
+        x.zero_grad();
+        (&x * &x).backward();
+        Sgd::new([&x], 0.25).momentum(0.5).step();
+        shown("sgd with momentum", 1.5);
+        // Gradients that pile up are numbers, too.
+        assert_eq!((x.grad().unwrap() + 1).item(), 7.0);
+        x.zero_grad();
+        (&x * 5).backward();
+        (&x * 5).backward();
+        assert_eq!((x.grad().unwrap() + 1).item(), 11.0);
+        no_grad(|| _ = x.zero_());
+        shown("zero_", 0.0);
     }
 }
 
