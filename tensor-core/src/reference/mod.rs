@@ -290,6 +290,15 @@ pub fn sort_order(a: Scalar, b: Scalar) -> Ordering {
     }
 }
 
+/// The elements of a line along an axis, each with its number. The position's place on that axis is written to.
+fn numbered(input: &HostView<'_>, axis: usize, length: usize, position: &mut [usize]) -> Vec<(Scalar, usize)> {
+    let element = |i| {
+        position[axis] = i;
+        (input.get(position), i)
+    };
+    (0..length).map(element).collect()
+}
+
 /// See [`Backend::sort`](crate::Backend::sort).
 pub fn sort(
     axis: usize,
@@ -301,12 +310,7 @@ pub fn sort(
     let mut lines = input.layout.dims().to_vec();
     let length = std::mem::replace(&mut lines[axis], 1);
     for mut position in positions(&lines) {
-        let mut line: Vec<(Scalar, usize)> = (0..length)
-            .map(|i| {
-                position[axis] = i;
-                (input.get(&position), i)
-            })
-            .collect();
+        let mut line = numbered(input, axis, length, &mut position);
         line.sort_by(|a, b| if descending { sort_order(b.0, a.0) } else { sort_order(a.0, b.0) });
         for (i, (value, from)) in line.into_iter().enumerate() {
             position[axis] = i;
@@ -327,11 +331,7 @@ pub fn topk(
     let mut lines = input.layout.dims().to_vec();
     let length = std::mem::replace(&mut lines[axis], 1);
     for mut position in positions(&lines) {
-        let mut left: Vec<(Scalar, usize)> = Vec::new();
-        for i in 0..length {
-            position[axis] = i;
-            left.push((input.get(&position), i));
-        }
+        let mut left = numbered(input, axis, length, &mut position);
         for i in 0..values.layout.dims()[axis] {
             let mut best = 0;
             for (at, other) in left.iter().enumerate() {
