@@ -7,7 +7,7 @@ use crate::mode::is_grad_enabled;
 use crate::operand::Operand;
 use crate::primitive::Value;
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tensor_core::op::BinaryOp;
 use tensor_core::{Array, Backend, DType, Element, Error, Number, Program, Result, Scalar, Shape};
@@ -43,38 +43,49 @@ struct Inner<B: Backend> {
 /// It is written under the value's lock. New values have the shape, the dtype and the device of the old one.
 struct Known<B> {
     backend: B,
-    dtype: DType,
     /// The number as f64.
     bits: AtomicU64,
-    is_known: AtomicBool,
+    /// [`UNKNOWN`](Self::UNKNOWN), or the dtype.
+    kind: AtomicU8,
 }
 
 impl<B: Backend> Known<B> {
+    const UNKNOWN: u8 = 0;
+    const F32: u8 = 1;
+    const F64: u8 = 2;
+
     #[inline]
     fn of(array: &Array<B>) -> Option<Self> {
         if array.rank() > 0 {
             return None;
         }
-        let (bits, is_known) = (AtomicU64::new(0), AtomicBool::new(false));
-        let known = Self { backend: array.backend().clone(), dtype: array.dtype(), bits, is_known };
+        let known =
+            Self { backend: array.backend().clone(), bits: AtomicU64::new(0), kind: AtomicU8::new(Self::UNKNOWN) };
         known.set(array);
         Some(known)
     }
 
     #[inline]
     fn set(&self, array: &Array<B>) {
-        let number = array.number();
-        if let Some(number) = number {
-            self.bits.store(number.value.to_bits(), Ordering::Relaxed);
-        }
-        // Release: the bits, to whoever sees that they are known.
-        self.is_known.store(number.is_some(), Ordering::Release);
+        let kind = match array.number() {
+            None => Self::UNKNOWN,
+            Some(Number { value, dtype }) => {
+                self.bits.store(value.to_bits(), Ordering::Relaxed);
+                if dtype == DType::F32 { Self::F32 } else { Self::F64 }
+            }
+        };
+        // Release: the bits, to whoever sees that there are some.
+        self.kind.store(kind, Ordering::Release);
     }
 
     #[inline]
     fn get(&self) -> Option<Number> {
-        let number = || Number { value: f64::from_bits(self.bits.load(Ordering::Relaxed)), dtype: self.dtype };
-        self.is_known.load(Ordering::Acquire).then(number)
+        let dtype = match self.kind.load(Ordering::Acquire) {
+            Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
+            _ => return None,
+        };
+        Some(Number { value: f64::from_bits(self.bits.load(Ordering::Relaxed)), dtype })
     }
 }
 
@@ -140,13 +151,6 @@ impl<B: Backend> Tensor<B> {
     pub(crate) fn number(&self) -> Option<(Number, B)> {
         let known = self.0.known.as_ref()?;
         Some((known.get()?, known.backend.clone()))
-    }
-
-    /// To be called with the value while the lock under which it was written is held.
-    fn note_number(&self, value: &Array<B>) {
-        if let Some(known) = &self.0.known {
-            known.set(value);
-        }
     }
 
     /// Runs something on this tensor's value and another's, without clones of them. `None` if another thread is about to
@@ -400,7 +404,7 @@ impl<B: Backend> Tensor<B> {
             "a tensor keeps its shape and dtype"
         );
         let old = std::mem::replace(&mut *place, value);
-        self.note_number(&place);
+        self.0.known.as_ref().inspect(|known| known.set(&place));
         // What it frees need not be freed under the lock.
         drop(place);
         drop(old);
@@ -474,7 +478,7 @@ impl<B: Backend> Tensor<B> {
         let mut value = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
         if state.is_empty() {
             let ran = Array::overwrite(program, std::slice::from_mut(&mut *value), others);
-            self.note_number(&value);
+            self.0.known.as_ref().inspect(|known| known.set(&value));
             return ran;
         }
         // A stand-in that takes no memory, so that the value has one owner. Nobody sees it while the lock is held.
@@ -489,7 +493,7 @@ impl<B: Backend> Tensor<B> {
         for (place, new) in std::iter::once(&mut *value).chain(state).zip(&mut targets) {
             *place = new;
         }
-        self.note_number(&value);
+        self.0.known.as_ref().inspect(|known| known.set(&value));
         ran
     }
 
