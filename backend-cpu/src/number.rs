@@ -91,6 +91,8 @@ pub(crate) trait Wide: Number<Wide = Self> + PartialOrd {
 pub(crate) trait Total: Copy + Send + Sync + 'static {
     const ZERO: Self;
     const ONE: Self;
+    /// A sum of floats.
+    fn of(sum: f64) -> Self;
     fn plus(self, other: Self) -> Self;
     fn times(self, other: Self) -> Self;
     /// `total + self` as the rounded sum, and what rounding took from it added to `lost` (Neumaier's method).
@@ -149,6 +151,9 @@ macro_rules! int {
         impl Total for $t {
             const ZERO: Self = 0;
             const ONE: Self = 1;
+            fn of(_sum: f64) -> Self {
+                unreachable!("floats are not summed in integers")
+            }
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self.wrapping_add(other)
@@ -215,6 +220,10 @@ float!(f32: |sum| sum as Self, f64: |sum| sum);
 impl Total for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    #[inline(always)]
+    fn of(sum: f64) -> Self {
+        sum
+    }
     #[inline(always)]
     fn plus(self, other: Self) -> Self {
         self + other

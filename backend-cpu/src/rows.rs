@@ -7,7 +7,9 @@
 use crate::number::for_size;
 use crate::parallel::for_each;
 use crate::pointwise::by_rows::{self, Place, Ready, Runner};
+use crate::pointwise::line::Straight;
 use crate::pointwise::moves;
+use crate::pointwise::registers::{At, Group};
 use crate::pointwise::walk::Walk;
 use crate::reduce::lines::{self, Operand, Operands, Values};
 use crate::strided::{Axes, Source, Target, axes_of, merge};
@@ -18,7 +20,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 use tensor_core::rows::{RowKind, RowSpec, RowStep, by_steps};
-use tensor_core::{Backend, DType, ReduceOp, Result, View, ViewMut};
+use tensor_core::{Backend, DType, ReduceOp, Result, Scalar, View, ViewMut};
 
 /// Rows shorter than this are better reduced side by side.
 const SHORTEST: usize = 64;
@@ -107,6 +109,7 @@ impl Rows {
             let to = self.values[inputs + number];
             Ok(match way {
                 Way::Values(values) => Prepared::Values(values, reduction(step), Target::from_ptr(to.at)),
+                Way::Line(line) => Prepared::Line(line),
                 Way::Program(walk) => {
                     let is_kept = matches!(step.kind, RowKind::Reduce(_));
                     let stream_bytes = if is_kept { usize::MAX } else { moves::STREAM_BYTES };
@@ -120,13 +123,15 @@ impl Rows {
             })
         });
         let prepared = prepared.collect::<Result<SmallVec<[Prepared<'_>; 8]>>>()?;
-        Blocks { cpu, length: self.length, steps: &prepared }.run(self.rows, self.row_bytes)
+        let single = self.values[..inputs].iter().filter(|place| place.row != 0 && place.column != 0).count() == 1;
+        Blocks { cpu, length: self.length, steps: &prepared, asks_ahead: single }.run(self.rows, self.row_bytes)
     }
 
     /// How a step is done whose values have this number.
     fn way(&self, level: Level, step: &RowStep, number: usize) -> Way {
         let reads = step.reads.iter().map(|&read| self.values[usize::from(read)]);
         match step.kind {
+            RowKind::Elements if let Some(line) = self.line(level, step, number) => Way::Line(Box::new(line)),
             RowKind::Rows | RowKind::Elements => {
                 let length = (step.kind == RowKind::Elements).then_some(self.length);
                 let places = [self.values[number]].into_iter().chain(reads);
@@ -155,6 +160,77 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// A step that computes elements as a line, if its program is one.
+    fn line(&self, level: Level, step: &RowStep, number: usize) -> Option<ElementLine> {
+        let reads: SmallVec<[Place; 4]> = step.reads.iter().map(|&read| self.values[usize::from(read)]).collect();
+        let to = self.values[number];
+        let row = self.length * to.size;
+        // A row must begin where a line of the cache does.
+        let streams =
+            moves::STREAMS && self.rows * row >= moves::STREAM_BYTES && (to.at.addr() | row).is_multiple_of(64);
+        let straight = Straight::of(level, &step.program, |read| reads[read].column != 0, streams)?;
+        let reads = reads.into_iter().zip(step.program.inputs()).map(|(place, &dtype)| (place, dtype)).collect();
+        Some(ElementLine { straight, to, reads, streams })
+    }
+}
+
+/// Elements that one loop computes.
+struct ElementLine {
+    straight: Straight,
+    to: Place,
+    /// What the program reads, and how it is stored.
+    reads: SmallVec<[(Place, DType); 4]>,
+    /// Whether [`end_streams`](moves::end_streams) must follow.
+    streams: bool,
+}
+
+// SAFETY: the places' memory outlives the computation, which only writes that of its own rows of the result.
+unsafe impl Sync for ElementLine {}
+
+impl ElementLine {
+    /// Computes the elements of some rows.
+    ///
+    /// # Safety
+    /// The operands' memory holds these rows; nobody else accesses those of the result meanwhile, nor writes the others'.
+    unsafe fn run(&self, rows: Range<usize>, length: usize, groups: &mut Groups) {
+        groups.resize(self.reads.len(), Group::EMPTY);
+        for row in rows {
+            let at = |place: &Place| place.at.wrapping_offset(row as isize * place.row * place.size as isize);
+            for (group, (place, dtype)) in groups.iter_mut().zip(&self.reads) {
+                if place.column == 0 {
+                    // SAFETY: each row has an element of this dtype.
+                    unsafe { repeat(group, at(place), *dtype) }
+                }
+            }
+            let input = |number: usize| match &self.reads[number].0 {
+                place if place.column == 0 => At { at: groups[number].as_ptr().cast_mut(), moves: false },
+                place => At { at: at(place), moves: true },
+            };
+            // SAFETY: the row's elements, which the result's do not overlap; where they are streamed, each row begins at a
+            // multiple of 64.
+            unsafe { self.straight.fill(at(&self.to), length, input) }
+        }
+    }
+}
+
+/// What is the same along a row, for each operand.
+type Groups = SmallVec<[Group; 8]>;
+
+/// Repeats an element as what it is computed in.
+///
+/// # Safety
+/// There is one of this dtype, a float.
+unsafe fn repeat(group: &mut Group, at: *const u8, dtype: DType) {
+    let mut bytes = [0; 8];
+    // SAFETY: the caller's promise.
+    unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(at, dtype.size()) };
+    let wide = dtype.compute();
+    let mut element = [0; 8];
+    Scalar::read(dtype, &bytes).write(wide, &mut element[..wide.size()]);
+    group.repeat(&element, wide.size());
+}
+
 /// The step along some axes of a tensor, if one leads through them all: 0 if there is only one place.
 fn step_of(mut axes: Axes<1>) -> Option<isize> {
     merge(&mut axes);
@@ -181,6 +257,8 @@ fn reduction(step: &RowStep) -> (ReduceOp, DType) {
 enum Way {
     /// It reduces what is computed tile by tile.
     Values(Values),
+    /// It computes elements in one loop.
+    Line(Box<ElementLine>),
     /// It runs a program.
     Program(Box<Walk>),
 }
@@ -191,6 +269,8 @@ enum Prepared<'a> {
     Values(&'a Values, (ReduceOp, DType), Target<u8>),
     /// Reduces what a program computes.
     Computed(Ready<'a>, (ReduceOp, DType), Target<u8>),
+    /// Computes elements.
+    Line(&'a ElementLine),
     /// Runs a program.
     Program(Ready<'a>),
 }
@@ -198,7 +278,7 @@ enum Prepared<'a> {
 impl Prepared<'_> {
     fn runner(&self) -> Result<Option<Runner<'_>>> {
         match self {
-            Self::Values(..) => Ok(None),
+            Self::Values(..) | Self::Line(_) => Ok(None),
             Self::Computed(ready, ..) | Self::Program(ready) => ready.runner().map(Some),
         }
     }
@@ -209,6 +289,9 @@ struct Blocks<'a> {
     cpu: &'a Cpu,
     length: usize,
     steps: &'a [Prepared<'a>],
+    /// Whether the next rows are asked for while these are computed. Where they come from several places, that takes longer than
+    /// to leave it to the processor.
+    asks_ahead: bool,
 }
 
 impl Blocks<'_> {
@@ -232,6 +315,7 @@ impl Blocks<'_> {
     fn some(&self, rows: Range<usize>, block: usize) -> Result<()> {
         let runners: Result<SmallVec<[Option<Runner<'_>>; 8]>> = self.steps.iter().map(Prepared::runner).collect();
         let (mut runners, mut tile, mut scratch) = (runners?, lines::Scratch::new(), None);
+        let mut groups = Groups::new();
         for first in rows.clone().step_by(block) {
             let rows = first..rows.end.min(first + block);
             for (step, runner) in self.steps.iter().zip(&mut runners) {
@@ -239,8 +323,12 @@ impl Blocks<'_> {
                     // SAFETY: inputs have all rows, and nobody writes them. What steps give has a place for each row, and
                     // only this task accesses those of its rows.
                     (&Prepared::Values(values, reduction, to), _) => unsafe {
-                        values.reduce(self.cpu.level(), reduction, rows.clone(), self.length, to.at(0), &mut tile);
+                        let ahead = if self.asks_ahead { rows.len() } else { 0 };
+                        let lines = (rows.clone(), ahead);
+                        values.reduce(self.cpu.level(), reduction, lines, self.length, to.at(0), &mut tile);
                     },
+                    // SAFETY: as above.
+                    (Prepared::Line(line), _) => unsafe { line.run(rows.clone(), self.length, &mut groups) },
                     // SAFETY: as above.
                     (Prepared::Program(_), Some(runner)) => unsafe { runner.run(rows.clone()) },
                     (&Prepared::Computed(_, reduction, to), Some(runner)) => {
@@ -250,7 +338,12 @@ impl Blocks<'_> {
                 }
             }
         }
-        if self.steps.iter().any(|step| matches!(step, Prepared::Program(ready) if ready.streams())) {
+        let streams = |step: &Prepared<'_>| match step {
+            Prepared::Program(ready) => ready.streams(),
+            Prepared::Line(line) => line.streams,
+            Prepared::Values(..) | Prepared::Computed(..) => false,
+        };
+        if self.steps.iter().any(streams) {
             moves::end_streams();
         }
         Ok(())
@@ -281,7 +374,7 @@ impl Blocks<'_> {
             unsafe {
                 runner.run_into(rows.clone(), first);
                 let values = Values::elements(first, row as isize);
-                values.reduce(self.cpu.level(), (op, dtype), rows, self.length, to.at(0), tile);
+                values.reduce(self.cpu.level(), (op, dtype), (rows, 0), self.length, to.at(0), tile);
             }
         }
         Ok(())

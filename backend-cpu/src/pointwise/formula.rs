@@ -6,15 +6,16 @@
 //! the registers of a [`Program`] they write the pattern that such a program is recognised by. Every operation rounds as it
 //! does on its own, so nothing about the results changes.
 //!
-//! To add one: a type with its [`Formula`], and a row in [`table`]; or in [`prologues`], if it is what a reduction computes
+//! To add one: a type with its [`Formula`], and a row in [`table`]; or in [`prologue`]'s, if it is what a reduction computes
 //! of its operands.
+
+pub(crate) mod prologue;
 
 use super::float::Float;
 use super::moves;
 use crate::Cpu;
 use crate::parallel::for_each_range;
 use crate::vecmath::{self, Isa, Level, Task};
-use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -86,77 +87,6 @@ impl Formula<3, 3, 2> for Momentum {
         let step = a.mul(v, rate);
         [a.sub(x, step), v]
     }
-}
-
-/// Stamps what a reduction computes of its operands.
-macro_rules! prologue {
-    ($(#[$doc:meta])* $name:ident<$inputs:literal, $same:literal>$(, long: $long:literal)?,
-     |$a:ident, $x:pat_param, $c:pat_param| $value:expr) => {
-        $(#[$doc])*
-        struct $name;
-
-        impl Formula<$inputs, $same, 1> for $name {
-            $(const IS_LONG: bool = $long;)?
-            #[inline(always)]
-            fn eval<A: Arithmetic>($a: &mut A, $x: [A::Value; $inputs], $c: [A::Value; $same]) -> [A::Value; 1] {
-                [$value]
-            }
-        }
-    };
-}
-
-prologue! {
-    /// Of `logsumexp`, and of softmax over several axes.
-    ExpOfDifference<1, 1>, long: true, |a, [x], [top]| {
-        let less = a.sub(x, top);
-        a.exp(less)
-    }
-}
-prologue! {
-    /// Of variances.
-    SquareOfDifference<1, 1>, |a, [x], [mean]| {
-        let centred = a.sub(x, mean);
-        a.square(centred)
-    }
-}
-prologue! {
-    /// The same as a product.
-    ProductOfDifference<1, 1>, |a, [x], [mean]| {
-        let centred = a.sub(x, mean);
-        a.mul(centred, centred)
-    }
-}
-prologue! {
-    /// Of squared errors.
-    SquareOfDistance<2, 0>, |a, [x, y], []| {
-        let distance = a.sub(x, y);
-        a.square(distance)
-    }
-}
-prologue! {
-    /// Of norms.
-    SquareOfValue<1, 0>, |a, [x], []| a.square(x)
-}
-prologue! {
-    /// Of inner products, and of the gradients of what was broadcast.
-    ProductOfTwo<2, 0>, |a, [x, y], []| a.mul(x, y)
-}
-
-/// What reductions often compute of their operands, for both dtypes.
-fn prologues() -> &'static [Prologue] {
-    static TABLE: LazyLock<Vec<Prologue>> = LazyLock::new(|| {
-        let mut table = Vec::new();
-        for dtype in [DType::F32, DType::F64] {
-            table.push(Prologue::new::<ExpOfDifference, 1, 1>(dtype));
-            table.push(Prologue::new::<SquareOfDifference, 1, 1>(dtype));
-            table.push(Prologue::new::<ProductOfDifference, 1, 1>(dtype));
-            table.push(Prologue::new::<SquareOfDistance, 2, 0>(dtype));
-            table.push(Prologue::new::<SquareOfValue, 1, 0>(dtype));
-            table.push(Prologue::new::<ProductOfTwo, 2, 0>(dtype));
-        }
-        table
-    });
-    &TABLE
 }
 
 /// All formulas, for both dtypes.
@@ -407,120 +337,6 @@ fn unify(pattern: &Program, program: &Program, numbered: bool) -> Option<[Option
     let mut unifier = Unifier { pattern, program, numbered, found: [None; MAX_INSTRUCTIONS] };
     let same = pattern.outputs().iter().zip(program.outputs()).all(|(&of, &reg)| unifier.is_same(of, reg));
     same.then_some(unifier.found)
-}
-
-/// What a reduction computes of its operands, as one loop. Its first inputs differ from element to element, the others are
-/// the same along what is reduced.
-pub(crate) struct Prologue {
-    program: Program,
-    /// How many inputs differ from element to element.
-    pub(crate) varying: usize,
-    /// Computes `count` elements. If that is long, memory is asked for what lies some bytes, the number before the results,
-    /// behind the first input's elements, unless it is 0.
-    ///
-    /// # Safety
-    /// There is a pointer for each of the prologue's inputs: to `count` elements of its dtype, or to one of those that are the
-    /// same. The results have room for `count`, and overlap no input.
-    pub(crate) fill: unsafe fn(Level, &[*const u8], usize, *mut u8, usize),
-}
-
-/// An operand of a prologue, as the program that was recognised knows it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Leaf {
-    Input(usize),
-    Scalar(Scalar),
-}
-
-impl Prologue {
-    fn new<F: Formula<I, S, 1>, const I: usize, const S: usize>(dtype: DType) -> Self {
-        let mut program = Program::new();
-        let inputs = [(); I].map(|()| program.input(dtype));
-        let same = [(); S].map(|()| program.input(dtype));
-        let [output] = F::eval(&mut program, inputs, same);
-        program.output(output);
-        let fill = if dtype == DType::F64 { fill::<f64, F, I, S> } else { fill::<f32, F, I, S> };
-        Self { program, varying: I, fill }
-    }
-
-    /// The prologues that a program may be, with its operands.
-    pub(crate) fn of(program: &Program) -> impl Iterator<Item = (&'static Self, SmallVec<[Leaf; 4]>)> {
-        prologues().iter().filter_map(move |prologue| {
-            let found = unify(&prologue.program, program, false)?;
-            let inputs = prologue.program.insts().iter().zip(found).filter(|(inst, _)| matches!(inst.op, Op::Input(_)));
-            let leaves = inputs.map(|(_, reg)| match program.insts()[reg?.index()].op {
-                Op::Input(number) => Some(Leaf::Input(number as usize)),
-                Op::Scalar(number) => Some(Leaf::Scalar(program.scalars()[number as usize])),
-                _ => None,
-            });
-            Some((prologue, leaves.collect::<Option<_>>()?))
-        })
-    }
-}
-
-/// What [`Prologue::fill`] does.
-///
-/// # Safety
-/// See there, for values of type `T`; there are one or two inputs that differ.
-unsafe fn fill<T: Float, F: Formula<I, S, 1>, const I: usize, const S: usize>(
-    level: Level,
-    inputs: &[*const u8],
-    ahead: usize,
-    to: *mut u8,
-    count: usize,
-) {
-    // SAFETY: the caller's promise: `count` elements behind the first inputs, one behind each other, and room for the results.
-    let (varying, same, to) = unsafe {
-        (
-            [inputs[0], inputs[I - 1]].map(|from| std::slice::from_raw_parts(from.cast::<T>(), count)),
-            std::array::from_fn(|number| inputs[I + number].cast::<T>().read()),
-            std::slice::from_raw_parts_mut(to.cast::<T>(), count),
-        )
-    };
-    level.run(Fill::<T, F, I, S> { varying, same, ahead, to, formula: PhantomData });
-}
-
-struct Fill<'a, T, F, const I: usize, const S: usize> {
-    /// The first and the last.
-    varying: [&'a [T]; 2],
-    same: [T; S],
-    ahead: usize,
-    to: &'a mut [T],
-    formula: PhantomData<F>,
-}
-
-impl<T: Float, F: Formula<I, S, 1>, const I: usize, const S: usize> Task for Fill<'_, T, F, I, S> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<Set: Isa>(self) {
-        let Self { varying: [a, b], same, ahead, to, .. } = self;
-        let (a, b) = (a.chunks(vecmath::TOGETHER), b.chunks(vecmath::TOGETHER));
-        for ((to, a), b) in to.chunks_mut(vecmath::TOGETHER).zip(a).zip(b) {
-            if F::IS_LONG && vecmath::takes_longer_than_memory::<Set>() && ahead > 0 {
-                moves::prefetch(a.as_ptr().wrapping_byte_add(ahead), a.len());
-            }
-            if !each::<Set, T, F, I, S, true>(to, a, b, same) {
-                each::<Set, T, F, I, S, false>(to, a, b, same);
-            }
-        }
-    }
-}
-
-/// Computes each element; says whether the results are right.
-#[inline(always)]
-fn each<Set: Isa, T: Float, F: Formula<I, S, 1>, const I: usize, const S: usize, const MODERATE: bool>(
-    to: &mut [T],
-    a: &[T],
-    b: &[T],
-    same: [T; S],
-) -> bool {
-    let mut moderate = true;
-    for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
-        let mut numbers = Numbers::<Set, T, MODERATE>::new();
-        [*to] = F::eval(&mut numbers, std::array::from_fn(|input| if input == 0 { a } else { b }), same);
-        moderate &= numbers.moderate;
-    }
-    moderate
 }
 
 /// The loop over a range of elements.

@@ -1,7 +1,7 @@
 //! Turns a run of instructions into functions on two groups of registers.
 
 use super::plan::Lane;
-use super::registers::{self, At, Code, Does, Group, MAX_LANES, Place, SLOTS};
+use super::registers::{self, At, Code, Does, Found, Group, Half, MAX_LANES, Place, SLOTS};
 use crate::vecmath::Level;
 use smallvec::SmallVec;
 use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
@@ -52,6 +52,8 @@ pub(super) struct Ends<'a> {
     pub(super) source: &'a dyn Fn(Reg) -> Lane,
     /// The lane for each value that is used outside, and whether it is streamed.
     pub(super) target: &'a dyn Fn(usize) -> Option<(Lane, bool)>,
+    /// What these are stored as, if not as what they are computed in.
+    pub(super) half: Option<Half>,
 }
 
 /// The functions that compute a line, or `None` if it is too large for them.
@@ -94,11 +96,10 @@ pub(super) fn assemble(insts: &[Inst], ends: &Ends<'_>) -> Option<SmallVec<[Code
 fn bring_together(codes: &mut [Code]) {
     // Neither reads nor writes what the other one writes.
     let independent = |a: &Code, b: &Code| {
-        let stores = |code: &Code| matches!(code.does, Does::Store { .. });
         a.on != b.on
             && a.with != Place::Held(b.on)
             && b.with != Place::Held(a.on)
-            && (a.with != b.with || !stores(a) && !stores(b))
+            && (a.with != b.with || !a.does.is_store() && !b.does.is_store())
     };
     let mut number = 0;
     while let Some([first, second]) = codes.get(number..).and_then(|codes| codes.first_chunk()) {
@@ -119,6 +120,7 @@ fn bring_together(codes: &mut [Code]) {
 pub(crate) struct Straight {
     level: Level,
     codes: SmallVec<[Code; 16]>,
+    found: Found,
     /// The program's leaves and their registers.
     leaves: SmallVec<[(Lane, Leaf); 8]>,
     size: usize,
@@ -131,22 +133,43 @@ enum Leaf {
 
 impl Straight {
     /// `None` unless the program has one output, and all that it computes are floats of one type in functions that lines have.
-    pub(crate) fn of(level: Level, program: &Program) -> Option<Self> {
-        let (insts, &[output]) = (program.insts(), program.outputs()) else { return None };
+    /// Where `moves` says that an input has an element for each, one of 16 bits is read as it is stored; others are given as what
+    /// they are computed in. A result of 16 bits is stored as such, and past the caches if it is `streamed`.
+    pub(crate) fn of(level: Level, program: &Program, moves: impl Fn(usize) -> bool, streamed: bool) -> Option<Self> {
+        let &[output] = program.outputs() else { return None };
         let dtype = program.dtype(output);
-        if !registers::are_for(level) || !matches!(dtype, DType::F32 | DType::F64) {
+        let wide = dtype.compute();
+        if !registers::are_for(level) || !matches!(wide, DType::F32 | DType::F64) {
             return None;
+        }
+        let insts = without_idle_casts(program);
+        // What is rounded only to be stored is rounded as it is stored.
+        let (mut end, mut rounded) = (origin(&insts, output), usize::MAX);
+        if let Inst { op: Op::Cast(a), dtype: half } = insts[end.index()]
+            && half == dtype
+            && !insts.iter().any(|inst| reads(inst, end))
+        {
+            (end, rounded) = (a, end.index());
         }
         let (mut line, mut leaves) = (0u64, SmallVec::new());
         for (number, inst) in insts.iter().enumerate() {
             let leaf = match inst.op {
-                _ if inst.dtype != dtype => return None,
-                Op::Input(input) => Leaf::Input(input as usize),
+                _ if inst.dtype.compute() != wide => return None,
+                Op::Input(input) if inst.dtype == wide || !moves(input as usize) => Leaf::Input(input as usize),
+                Op::Input(input) => {
+                    line |= 1 << number;
+                    Leaf::Input(input as usize)
+                }
                 Op::Scalar(scalar) => {
                     let (mut bytes, mut group) = ([0; 8], Box::new(Group::EMPTY));
-                    program.scalars()[scalar as usize].write(dtype, &mut bytes[..dtype.size()]);
-                    group.repeat(&bytes, dtype.size());
+                    program.scalars()[scalar as usize].write(wide, &mut bytes[..wide.size()]);
+                    group.repeat(&bytes, wide.size());
                     Leaf::Scalar(group)
+                }
+                Op::Cast(_) if idle_cast(&insts, *inst).is_some() || number == rounded => continue,
+                Op::Cast(_) if Half::of(inst.dtype).is_some() => {
+                    line |= 1 << number;
+                    continue;
                 }
                 _ if does(inst) => {
                     line |= 1 << number;
@@ -156,27 +179,71 @@ impl Straight {
             };
             leaves.push((number as Lane, leaf));
         }
-        let target = |number: usize| (number == output.index()).then_some((number as Lane, false));
-        let ends = Ends { line, source: &|reg| reg.0, target: &target };
-        let is_computed = line & 1 << output.index() != 0;
-        let codes = assemble(insts, &ends).filter(|_| is_computed)?;
-        Some(Self { level, codes, leaves, size: dtype.size() })
+        // The result has a lane of its own: what it is stored from may be an input as well.
+        let target = |number: usize| (number == end.index()).then_some((RESULT, streamed));
+        let ends = Ends { line, source: &|reg| reg.0, target: &target, half: Half::of(dtype) };
+        let is_computed = line & 1 << end.index() != 0;
+        let codes = assemble(&insts, &ends).filter(|_| is_computed)?;
+        let found = registers::find(level, &codes, wide.size());
+        Some(Self { level, codes, found, leaves, size: wide.size() })
     }
 
     /// Computes `count` elements.
     ///
     /// # Safety
-    /// `to` has room for them, and overlaps no input. `input` gives an input's elements of the program's dtype: as many, or if
-    /// they do not move, a [`Group`].
+    /// `to` has room for them, at a multiple of 64 bytes if they are streamed, and overlaps no input. `input` gives an input's
+    /// elements, as [`of`](Self::of) was told: as many, or if they do not move, a [`Group`].
     pub(crate) unsafe fn fill(&self, to: *mut u8, count: usize, input: impl Fn(usize) -> At) {
         let at = |lane: Lane| match self.leaves.iter().find(|&&(leaf, _)| leaf == lane) {
             Some((_, Leaf::Input(number))) => input(*number),
             Some((_, Leaf::Scalar(group))) => At { at: group.as_ptr().cast_mut(), moves: false },
             None => At { at: to, moves: true },
         };
-        // SAFETY: the caller's promise; `of` asked whether the level has lines, and counted lanes and slots.
-        unsafe { registers::run(self.level, &self.codes, self.size, count, at) }
+        // SAFETY: the caller's promise; `of` asked whether the level has lines, counted lanes and slots, and found functions for
+        // these codes.
+        unsafe { registers::run(self.level, &self.codes, Some(&self.found), self.size, count, at) }
     }
+}
+
+/// The lane of a [`Straight`]'s result: no register has this number.
+const RESULT: Lane = Lane::MAX;
+
+/// A program's instructions, but those that only say in which type a value goes on, which are not read any more.
+fn without_idle_casts(program: &Program) -> SmallVec<[Inst; 16]> {
+    let mut insts: SmallVec<[Inst; 16]> = program.insts().iter().copied().collect();
+    for number in 0..insts.len() {
+        let op = match insts[number].op {
+            Op::Unary(op, a) => Op::Unary(op, origin(&insts, a)),
+            Op::Binary(op, a, b) => Op::Binary(op, origin(&insts, a), origin(&insts, b)),
+            Op::Ternary(op, a, b, c) => Op::Ternary(op, origin(&insts, a), origin(&insts, b), origin(&insts, c)),
+            Op::Cast(a) => Op::Cast(origin(&insts, a)),
+            leaf => leaf,
+        };
+        insts[number].op = op;
+    }
+    insts
+}
+
+/// Whether an instruction reads a register.
+fn reads(inst: &Inst, reg: Reg) -> bool {
+    let mut reads = false;
+    for_operands(&inst.op, |operand| reads |= operand == reg);
+    reads
+}
+
+/// Where a register's value comes from: casts that change nothing give what they are given.
+fn origin(insts: &[Inst], mut reg: Reg) -> Reg {
+    while let Some(from) = idle_cast(insts, insts[reg.index()]) {
+        reg = from;
+    }
+    reg
+}
+
+/// What a cast gives on as it is.
+fn idle_cast(insts: &[Inst], inst: Inst) -> Option<Reg> {
+    let Op::Cast(a) = inst.op else { return None };
+    let from = insts[a.index()].dtype;
+    (from == inst.dtype || from.compute() == inst.dtype).then_some(a)
 }
 
 struct Assembler<'a> {
@@ -202,6 +269,18 @@ impl Assembler<'_> {
             Op::Unary(UnaryOp::Square, a) => self.binary(value, [Does::Mul; 2], a, a)?,
             Op::Unary(op, a) => self.unary(value, unary(op)?, a)?,
             Op::Binary(op, a, b) => self.binary(value, binary(op)?, a, b)?,
+            Op::Cast(a) => self.unary(value, Does::Round(Half::of(self.insts[number].dtype)?), a)?,
+            Op::Input(_) => {
+                // It is stored in 16 bits, so no function but this one can read it.
+                self.reading = [value; 2];
+                let group = self.group()?;
+                self.emit(
+                    Does::LoadHalf(Half::of(self.insts[number].dtype)?),
+                    group,
+                    Place::Lane((self.ends.source)(value)),
+                );
+                self.held[group] = Some(value);
+            }
             Op::Ternary(TernaryOp::Clamp, a, low, high) => {
                 // What is between the two goes by the same name, and is read once.
                 let uses = std::mem::replace(&mut self.uses[number], 1);
@@ -213,9 +292,13 @@ impl Assembler<'_> {
         }
         if let Some((lane, streamed)) = (self.ends.target)(number) {
             let on = self.held(value)?;
-            self.emit(Does::Store { streamed }, on, Place::Lane(lane));
-            if !streamed {
-                self.memory[number] = Some(Place::Lane(lane));
+            if let Some(half) = self.ends.half {
+                self.emit(Does::StoreHalf { half, streamed }, on, Place::Lane(lane));
+            } else {
+                self.emit(Does::Store { streamed }, on, Place::Lane(lane));
+                if !streamed {
+                    self.memory[number] = Some(Place::Lane(lane));
+                }
             }
         }
         Some(())
@@ -273,10 +356,8 @@ impl Assembler<'_> {
             let value = self.held[group];
             let done = self.insts.len() - 1;
             (0..=done).find(|&number| {
-                let mut reads = false;
-                let is_later = value.is_some_and(|value| number > value.index()) && self.ends.line & 1 << number != 0;
-                for_operands(&self.insts[number].op, |reg| reads |= Some(reg) == value);
-                is_later && reads
+                self.ends.line & 1 << number != 0
+                    && value.is_some_and(|value| number > value.index() && reads(&self.insts[number], value))
             })
         };
         let group = usize::from(next(1) > next(0));
@@ -387,7 +468,7 @@ mod tests {
         let line =
             [square, cube, thrice, sum, fivefold, difference, f].iter().fold(0, |all, reg| all | 1 << reg.index());
         let target = |number: usize| (number == f.index()).then_some((number as Lane, false));
-        let codes = assemble(p.insts(), &Ends { line, source: &|reg| reg.0, target: &target }).unwrap();
+        let codes = assemble(p.insts(), &Ends { line, source: &|reg| reg.0, target: &target, half: None }).unwrap();
         let (mut number, mut functions) = (0, 0);
         while number < codes.len() {
             number += if codes.get(number + 1).is_some_and(|then| codes[number].is_pair(then)) { 2 } else { 1 };

@@ -9,89 +9,16 @@
 //!
 //! Every operation rounds as it does on its own, so nothing about the results changes.
 
+mod code;
 #[cfg(target_arch = "x86_64")]
 mod vectors;
 
 use super::plan::Lane;
 use crate::vecmath::{Isa, Level, Task};
+pub(super) use code::{Code, Does, Half, Place};
 use smallvec::SmallVec;
 #[cfg(target_arch = "x86_64")]
 use vectors::Vector;
-
-/// What a function does to the group that it is about, `a`; `b` is its operand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Does {
-    /// `b`
-    Load,
-    /// Writes `a` to memory; past the caches if the memory lies at a cache line.
-    Store { streamed: bool },
-    /// `a + b`
-    Add,
-    /// `a − b`
-    Sub,
-    /// `b − a`
-    SubFrom,
-    /// `a · b`
-    Mul,
-    /// `a / b`
-    Div,
-    /// `b / a`
-    DivInto,
-    /// The larger of `a` and `b`; `a` if that is NaN.
-    Max,
-    /// The larger of `b` and `a`; `b` if that is NaN.
-    MaxOf,
-    /// The smaller of `a` and `b`; `a` if that is NaN.
-    Min,
-    /// The smaller of `b` and `a`; `b` if that is NaN.
-    MinOf,
-    /// `−a`
-    Neg,
-    /// `|a|`
-    Abs,
-    /// 0 if `a` is below, else `a`
-    Relu,
-    /// `√a`
-    Sqrt,
-    /// `1 / a`
-    Reciprocal,
-    /// `1 / √a`
-    Rsqrt,
-}
-
-/// Where an operand is, or where a group goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In registers: the first or second group.
-    Held(bool),
-    /// In the memory of a lane.
-    Lane(Lane),
-    /// Put aside, until the next elements.
-    Slot(u8),
-}
-
-/// One function of a line.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Code {
-    pub(super) does: Does,
-    /// Which group it is about: the first or the second.
-    pub(super) on: bool,
-    pub(super) with: Place,
-}
-
-impl Code {
-    /// Whether one function does this and then the other one.
-    pub(super) fn is_pair(&self, then: &Self) -> bool {
-        let is_own = |code: &Self| code.with == Place::Held(code.on);
-        let is_sum = |does| matches!(does, Does::Add | Does::Sub | Does::SubFrom | Does::Mul);
-        let begins = (self.does == Does::Load || is_sum(self.does)) && !is_own(self);
-        let ends = match then.does {
-            Does::Store { .. } => self.does != Does::Load,
-            does => is_sum(does) && (!is_own(then) || does == Does::Mul),
-        };
-        self.on == then.on && begins && ends
-    }
-}
 
 /// How many groups can be put aside.
 pub(super) const SLOTS: usize = 8;
@@ -149,22 +76,61 @@ pub(crate) fn are_for(level: Level) -> bool {
     cfg!(target_arch = "x86_64") && level.run(Width) >= 32
 }
 
-/// Runs a line on `count` elements of `size` bytes: f32 or f64.
+/// The functions of a line, found once for many runs.
+pub(super) struct Found {
+    /// Of the type that the level and the size of the elements say.
+    functions: SmallVec<[fn(); FEW]>,
+}
+
+/// Finds a line's functions for elements of `size` bytes: f32 or f64. What is streamed must lie at a multiple of 64.
+pub(super) fn find(level: Level, codes: &[Code], size: usize) -> Found {
+    struct Find<'a>(&'a [Code], usize);
+    impl Task for Find<'_> {
+        type Output = Found;
+        #[inline(always)]
+        fn run<I: Isa>(self) -> Found {
+            #[cfg(target_arch = "x86_64")]
+            {
+                use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+                let Self(codes, size) = self;
+                let functions = match (I::VECTOR_BYTES, size) {
+                    (64, 4) => avx512::erased::<__m512>(codes),
+                    (64, _) => avx512::erased::<__m512d>(codes),
+                    (_, 4) => avx2::erased::<__m256>(codes),
+                    _ => avx2::erased::<__m256d>(codes),
+                };
+                Found { functions }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Found { functions: SmallVec::new() }
+        }
+    }
+    level.run(Find(codes, size))
+}
+
+/// Runs a line on `count` elements of `size` bytes: f32 or f64. What was found must be for the same level, codes and size.
 ///
 /// # Safety
 /// The level is one that [`are_for`] approves, and there are at most [`MAX_LANES`] lanes and [`SLOTS`]
 /// slots in the line. `lane` gives memory for `count` elements, or if it does not move, for as many as
 /// [`SPLAT`](super::kernel::SPLAT) allows. What is written overlaps nothing but what the line itself reads from there later.
-pub(super) unsafe fn run(level: Level, codes: &[Code], size: usize, count: usize, lane: impl Fn(Lane) -> At) {
+pub(super) unsafe fn run(
+    level: Level,
+    codes: &[Code],
+    found: Option<&Found>,
+    size: usize,
+    count: usize,
+    lane: impl Fn(Lane) -> At,
+) {
     #[cfg(target_arch = "x86_64")]
     {
         let nowhere = At { at: std::ptr::null_mut(), moves: false };
         let at = codes.iter().map(|code| if let Place::Lane(number) = code.with { lane(number) } else { nowhere });
-        level.run(Line { codes, size, count, at: &at.collect::<SmallVec<[At; FEW]>>() });
+        level.run(Line { codes, found, size, count, at: &at.collect::<SmallVec<[At; FEW]>>() });
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        let _ = (level, codes, size, count, lane);
+        let _ = (level, codes, found, size, count, lane);
         unreachable!("no level of this architecture has functions for lines");
     }
 }
@@ -172,6 +138,7 @@ pub(super) unsafe fn run(level: Level, codes: &[Code], size: usize, count: usize
 #[cfg(target_arch = "x86_64")]
 struct Line<'a> {
     codes: &'a [Code],
+    found: Option<&'a Found>,
     size: usize,
     count: usize,
     /// The memory of each function that has some.
@@ -245,6 +212,27 @@ mod number {
     pub(super) const SQRT: u8 = 16;
     pub(super) const RECIPROCAL: u8 = 17;
     pub(super) const RSQRT: u8 = 18;
+    pub(super) const LOAD_F16: u8 = 19;
+    pub(super) const LOAD_BF16: u8 = 20;
+    pub(super) const STORE_F16: u8 = 21;
+    pub(super) const STORE_BF16: u8 = 22;
+    pub(super) const STREAM_F16: u8 = 23;
+    pub(super) const STREAM_BF16: u8 = 24;
+    pub(super) const ROUND_F16: u8 = 25;
+    pub(super) const ROUND_BF16: u8 = 26;
+
+    /// Whether a group goes to memory.
+    pub(super) const fn is_store(does: u8) -> bool {
+        matches!(does, STORE | STREAM | STORE_F16 | STORE_BF16 | STREAM_F16 | STREAM_BF16)
+    }
+
+    /// How many times as long as its memory's elements those of a group are.
+    pub(super) const fn narrower(does: u8) -> usize {
+        match does {
+            LOAD_F16 | LOAD_BF16 | STORE_F16 | STORE_BF16 | STREAM_F16 | STREAM_BF16 => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// What becomes of a vector of the group.
@@ -257,7 +245,7 @@ unsafe fn value<V: Vector, const DOES: u8>(a: V, b: V) -> V {
     // SAFETY: the caller's promise.
     unsafe {
         match DOES {
-            number::LOAD => b,
+            number::LOAD | number::LOAD_F16 | number::LOAD_BF16 => b,
             number::ADD => a.add(b),
             number::SUB => a.sub(b),
             number::SUB_FROM => b.sub(a),
@@ -274,6 +262,8 @@ unsafe fn value<V: Vector, const DOES: u8>(a: V, b: V) -> V {
             number::SQRT => a.sqrt(),
             number::RECIPROCAL => V::one().div(a),
             number::RSQRT => V::one().div(a.sqrt()),
+            number::ROUND_F16 => a.round_f16(),
+            number::ROUND_BF16 => a.round_bf16(),
             _ => a,
         }
     }
@@ -297,8 +287,16 @@ unsafe fn group<V: Vector, const DOES: u8, const WITH: u8>(
             FIRST => first,
             SECOND => second,
             _ => {
-                let at = (*ready).at.wrapping_add(offset & (*ready).moves);
-                let load = |vector: usize| V::load(at.wrapping_add(vector * size_of::<V>()));
+                let narrower = const { number::narrower(DOES) };
+                let at = (*ready).at.wrapping_add((offset / narrower) & (*ready).moves);
+                let load = |vector: usize| {
+                    let at = at.wrapping_add(vector * size_of::<V>() / narrower);
+                    match DOES {
+                        number::LOAD_F16 => V::load_f16(at),
+                        number::LOAD_BF16 => V::load_bf16(at),
+                        _ => V::load(at),
+                    }
+                };
                 [load(0), load(1), load(2), load(3)]
             }
         };
@@ -312,19 +310,23 @@ unsafe fn group<V: Vector, const DOES: u8, const WITH: u8>(
 /// Writes a group to memory.
 ///
 /// # Safety
-/// As for [`group`], for memory to write; at a multiple of 64 if `DOES` is to stream.
+/// As for [`group`], for memory to write; at a multiple of 64 if `DOES` is to stream. Elements of 16 bits are for groups of f32.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn put<V: Vector, const DOES: u8>(ready: *const Ready<V>, offset: usize, on: [V; 4]) {
     // SAFETY: the caller's promise.
     unsafe {
-        let at = (*ready).at.wrapping_add(offset & (*ready).moves);
+        let narrower = const { number::narrower(DOES) };
+        let at = (*ready).at.wrapping_add((offset / narrower) & (*ready).moves);
         for (vector, on) in on.into_iter().enumerate() {
-            let place = at.wrapping_add(vector * size_of::<V>());
-            if DOES == number::STREAM {
-                on.stream(place);
-            } else {
-                on.store(place);
+            let place = at.wrapping_add(vector * size_of::<V>() / narrower);
+            match DOES {
+                number::STREAM => on.stream(place),
+                number::STORE_F16 => on.store_f16(place),
+                number::STREAM_F16 => on.stream_f16(place),
+                number::STORE_BF16 => on.store_bf16(place),
+                number::STREAM_BF16 => on.stream_bf16(place),
+                _ => on.store(place),
             }
         }
     }
@@ -360,7 +362,7 @@ macro_rules! functions {
                 unsafe {
                     let (first, second) = ([a0, a1, a2, a3], [b0, b1, b2, b3]);
                     let mut on = if ON == FIRST { first } else { second };
-                    if matches!(DOES, number::STORE | number::STREAM) {
+                    if const { number::is_store(DOES) } {
                         put::<V, DOES>(this, offset, on);
                     } else {
                         on = group::<V, DOES, WITH>(this, offset, on, [first, second]);
@@ -530,7 +532,44 @@ macro_rules! functions {
                     Does::Sqrt => alone::<V, { number::SQRT }>(code),
                     Does::Reciprocal => alone::<V, { number::RECIPROCAL }>(code),
                     Does::Rsqrt => alone::<V, { number::RSQRT }>(code),
+                    Does::LoadHalf(Half::F16) => with::<V, { number::LOAD_F16 }>(code),
+                    Does::LoadHalf(Half::BF16) => with::<V, { number::LOAD_BF16 }>(code),
+                    Does::StoreHalf { half: Half::F16, streamed: true } if at.addr().is_multiple_of(64) => {
+                        alone::<V, { number::STREAM_F16 }>(code)
+                    }
+                    Does::StoreHalf { half: Half::BF16, streamed: true } if at.addr().is_multiple_of(64) => {
+                        alone::<V, { number::STREAM_BF16 }>(code)
+                    }
+                    Does::StoreHalf { half: Half::F16, .. } => alone::<V, { number::STORE_F16 }>(code),
+                    Does::StoreHalf { half: Half::BF16, .. } => alone::<V, { number::STORE_BF16 }>(code),
+                    Does::Round(Half::F16) => alone::<V, { number::ROUND_F16 }>(code),
+                    Does::Round(Half::BF16) => alone::<V, { number::ROUND_BF16 }>(code),
                 }
+            }
+
+            /// The functions of a line whose memory is at these places.
+            fn functions<V: Vector>(codes: &[Code], at: impl Fn(usize) -> *const u8) -> SmallVec<[Function<V>; FEW]> {
+                let mut functions: SmallVec<[Function<V>; FEW]> =
+                    codes.iter().enumerate().map(|(number, code)| function(code, at(number))).collect();
+                // Each second one is still there for whoever comes to it alone.
+                let mut number = 0;
+                while let Some([code, then]) = codes.get(number..).and_then(|codes| codes.first_chunk()) {
+                    let function = both::<V>(code, then, at(number + 1));
+                    if let Some(function) = function {
+                        functions[number] = function;
+                    }
+                    number += if function.is_some() { 2 } else { 1 };
+                }
+                functions
+            }
+
+            /// [`functions`] for who does not know the vector.
+            pub(super) fn erased<V: Vector>(codes: &[Code]) -> SmallVec<[fn(); FEW]> {
+                let erase = |function: Function<V>| {
+                    // SAFETY: function pointers are alike in size, and nobody calls them as what they are given as.
+                    unsafe { std::mem::transmute::<Function<V>, fn()>(function) }
+                };
+                functions::<V>(codes, |_| std::ptr::null()).into_iter().map(erase).collect()
             }
 
             /// Runs a line on a tile.
@@ -544,25 +583,32 @@ macro_rules! functions {
                 let whole = bytes / group * group;
                 let mut slots = [Group::EMPTY; SLOTS];
                 let slots = slots.as_mut_ptr();
+                let place = |code: &Code, at: &At| match code.with {
+                    Place::Slot(slot) => At { at: slots.wrapping_add(slot as usize).cast(), moves: false },
+                    _ => *at,
+                };
                 let mut ready: SmallVec<[Ready<V>; FEW]> = SmallVec::new();
-                for (code, at) in line.codes.iter().zip(line.at) {
-                    let at = match code.with {
-                        Place::Slot(slot) => At { at: slots.wrapping_add(slot as usize).cast(), moves: false },
-                        _ => *at,
-                    };
-                    let moves = if at.moves { usize::MAX } else { 0 };
-                    ready.push(Ready { function: function(code, at.at), at: at.at, moves });
+                let mut push = |function, code: &Code, at: &At| {
+                    let At { at, moves } = place(code, at);
+                    ready.push(Ready { function, at, moves: if moves { usize::MAX } else { 0 } });
+                };
+                let all = line.codes.iter().zip(line.at);
+                match line.found {
+                    Some(found) => {
+                        for ((code, at), &function) in all.zip(&found.functions) {
+                            // SAFETY: `erased` made it of such a function, for this level and size.
+                            push(unsafe { std::mem::transmute::<fn(), Function<V>>(function) }, code, at);
+                        }
+                    }
+                    None => {
+                        let functions =
+                            functions::<V>(line.codes, |number| place(&line.codes[number], &line.at[number]).at);
+                        for ((code, at), function) in all.zip(functions) {
+                            push(function, code, at);
+                        }
+                    }
                 }
                 ready.push(Ready { function: end::<V>, at: std::ptr::null_mut(), moves: 0 });
-                // Each second one is still there for whoever comes to it alone.
-                let mut number = 0;
-                while let Some([code, then]) = line.codes.get(number..).and_then(|codes| codes.first_chunk()) {
-                    let function = both::<V>(code, then, ready[number + 1].at);
-                    if let Some(function) = function {
-                        ready[number].function = function;
-                    }
-                    number += if function.is_some() { 2 } else { 1 };
-                }
                 // SAFETY: each moving lane holds the elements of the whole groups, the others a group's; `end` is behind the
                 // last function.
                 unsafe {
@@ -576,18 +622,18 @@ macro_rules! functions {
                 }
                 // What is left is less than a group: it is computed in memory that has room for one.
                 let mut rest = [Group::EMPTY; MAX_LANES];
-                let mut lanes = [(std::ptr::null_mut::<u8>(), false); MAX_LANES];
+                let mut lanes = [(std::ptr::null_mut::<u8>(), false, 0); MAX_LANES];
                 let mut count = 0;
                 for ((ready, code), at) in ready.iter_mut().zip(line.codes).zip(line.at) {
                     if !at.moves || !matches!(code.with, Place::Lane(_)) {
                         continue;
                     }
-                    let from = at.at.wrapping_add(whole);
-                    let known = lanes[..count].iter().position(|&(lane, _)| lane == from);
+                    let narrower = if code.does.is_half() { 2 } else { 1 };
+                    let from = at.at.wrapping_add(whole / narrower);
+                    let known = lanes[..count].iter().position(|&(lane, ..)| lane == from);
                     let number = known.unwrap_or(count);
                     count = count.max(number + 1);
-                    let written = matches!(code.does, Does::Store { .. });
-                    lanes[number] = (from, lanes[number].1 | written);
+                    lanes[number] = (from, lanes[number].1 | code.does.is_store(), (bytes - whole) / narrower);
                     *ready = Ready {
                         function: function(code, std::ptr::dangling()),
                         at: rest[number].0.as_mut_ptr(),
@@ -596,14 +642,14 @@ macro_rules! functions {
                 }
                 // SAFETY: the lanes hold the elements that are left, and all places have room for a group.
                 unsafe {
-                    for (rest, &(lane, _)) in rest.iter_mut().zip(&lanes[..count]) {
-                        rest.0.as_mut_ptr().copy_from_nonoverlapping(lane, bytes - whole);
+                    for (rest, &(lane, _, bytes)) in rest.iter_mut().zip(&lanes[..count]) {
+                        rest.0.as_mut_ptr().copy_from_nonoverlapping(lane, bytes);
                     }
                     let zero = V::zero();
                     (ready[0].function)(ready.as_ptr(), 0, zero, zero, zero, zero, zero, zero, zero, zero);
-                    for (rest, &(lane, written)) in rest.iter().zip(&lanes[..count]) {
+                    for (rest, &(lane, written, bytes)) in rest.iter().zip(&lanes[..count]) {
                         if written {
-                            lane.copy_from_nonoverlapping(rest.0.as_ptr(), bytes - whole);
+                            lane.copy_from_nonoverlapping(rest.0.as_ptr(), bytes);
                         }
                     }
                 }

@@ -390,7 +390,7 @@ impl<'a> Worker<'a> {
                     // SAFETY: lines are only planned for levels that have them. Their lanes hold `count` floats of this
                     // size, or `SPLAT` repeated ones. Results go to tiles that no operand lies in, and to outputs that no
                     // input reads.
-                    unsafe { registers::run(self.job.level, codes, size as usize, count, at) }
+                    unsafe { registers::run(self.job.level, codes, None, size as usize, count, at) }
                 }
                 Step::Iota { dst, inner, size } => {
                     // SAFETY: coordinates go to a lane of i64 with `count` elements.

@@ -20,11 +20,17 @@ pub(crate) trait Fold: 'static {
     const IN_ORDER: bool = false;
     /// Whether its loops are compiled for every instruction set.
     const GAINS: bool;
+    /// Whether it adds up floats.
+    const IS_SUM: bool = false;
     fn lift(value: Self::Value) -> Self::Lane;
     fn merge(a: Self::Lane, b: Self::Lane) -> Self::Lane;
     fn take(total: Self::Total, lane: Self::Lane) -> Self::Total;
     fn join(a: Self::Total, b: Self::Total) -> Self::Total;
     fn finish(total: Self::Total) -> Self::Value;
+    /// The lane of floats whose sum this is.
+    fn summed(_sum: f64) -> Self::Lane {
+        unreachable!("only sums of floats are asked for it")
+    }
 }
 
 /// The sum. Floats add up in f64: exact enough for f32 and shorter ones whatever the order. For f64 lanes stay short and
@@ -39,10 +45,15 @@ impl<W: Wide> Fold for Sum<W> {
     const EMPTY: Self::Total = (W::Sum::ZERO, W::Sum::ZERO);
     const DEPTH: usize = if size_of::<W>() == 8 { 16 } else { 1024 };
     const GAINS: bool = W::IS_FLOAT;
+    const IS_SUM: bool = W::IS_FLOAT;
 
     #[inline(always)]
     fn lift(value: W) -> Self::Lane {
         value.to_sum()
+    }
+    #[inline(always)]
+    fn summed(sum: f64) -> Self::Lane {
+        W::Sum::of(sum)
     }
     #[inline(always)]
     fn merge(a: Self::Lane, b: Self::Lane) -> Self::Lane {

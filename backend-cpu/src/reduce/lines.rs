@@ -6,7 +6,7 @@ use super::{WithFold, with_fold};
 use crate::Cpu;
 use crate::number::Number;
 use crate::parallel::{GRAIN, for_each_range};
-use crate::pointwise::formula::{Leaf, Prologue};
+use crate::pointwise::formula::prologue::{Leaf, Prologue, Sum, sum_of_elements};
 use crate::pointwise::line::Straight;
 use crate::pointwise::registers::{At, Group};
 use crate::strided::Target;
@@ -75,6 +75,8 @@ pub(crate) type Operands = SmallVec<[Operand; 4]>;
 pub(crate) struct Values {
     fill: Fill,
     operands: Operands,
+    /// What sums them while it computes them.
+    sum: Option<Sum>,
 }
 
 // SAFETY: the operands' pointers are to memory that whoever made them promises to outlive the reduction, and that nobody writes
@@ -84,7 +86,8 @@ unsafe impl Sync for Values {}
 impl Values {
     /// The elements of lines as they are.
     pub(crate) fn elements(at: *const u8, step: isize) -> Self {
-        Self { fill: Fill::Elements, operands: smallvec![Operand::Lines { at, step, varies: true, half: None }] }
+        let operands = smallvec![Operand::Lines { at, step, varies: true, half: None }];
+        Self { fill: Fill::Elements, operands, sum: None }
     }
 
     /// What a program computes of these inputs, if it is a known formula or a run of cheap instructions. Inputs that are
@@ -107,15 +110,20 @@ impl Values {
         }
         let program = of_wide_inputs(program)?;
         match inputs[..] {
-            [input] if program.is_copy() => Some(Self { fill: Fill::Elements, operands: smallvec![input] }),
+            [input @ Operand::Lines { half: Some(half), .. }] if program.is_copy() => {
+                Some(Self { fill: Fill::Elements, operands: smallvec![input], sum: sum_of_elements(half) })
+            }
             _ => Self::computed_of_wide(level, &program, &inputs),
         }
     }
 
     fn computed_of_wide(level: Level, program: &Program, inputs: &[Operand]) -> Option<Self> {
         Self::formula(program, inputs).or_else(|| {
-            let fill = Fill::Straight(Box::new(Straight::of(level, program)?));
-            Some(Self { fill, operands: inputs.iter().copied().collect() })
+            // Tiles hold what is computed in.
+            let dtype = program.dtype(program.outputs()[0]);
+            let straight = (dtype.compute() == dtype).then(|| Straight::of(level, program, |_| true, false))??;
+            let fill = Fill::Straight(Box::new(straight));
+            Some(Self { fill, operands: inputs.iter().copied().collect(), sum: None })
         })
     }
 
@@ -137,11 +145,20 @@ impl Values {
                     },
                 }
             });
-            Some(Self { fill: Fill::Formula(prologue), operands: operands.collect::<Option<_>>()? })
+            let operands: Operands = operands.collect::<Option<_>>()?;
+            let mut stored = operands[..prologue.varying].iter().map(|operand| match operand {
+                Operand::Lines { half, .. } => *half,
+                Operand::Scalar(_) => None,
+            });
+            // Whose inputs are stored in different ways is computed first.
+            let half = stored.next()?;
+            let sum = if stored.all(|other| other == half) { prologue.sum(half) } else { None };
+            Some(Self { fill: Fill::Formula(prologue), operands, sum })
         })
     }
 
-    /// Reduces the lines of these numbers, each of `length` elements, on this thread.
+    /// Reduces the lines of these numbers, each of `length` elements, on this thread. If they are in the cache already, memory
+    /// may be asked for those that lie `ahead` lines further on.
     ///
     /// # Safety
     /// The operands hold these lines, of elements of the dtype, which nobody writes meanwhile; the results of these numbers
@@ -150,13 +167,13 @@ impl Values {
         &self,
         level: Level,
         (op, dtype): (ReduceOp, DType),
-        lines: Range<usize>,
+        (lines, ahead): (Range<usize>, usize),
         length: usize,
         target: *mut u8,
         scratch: &mut Scratch,
     ) {
         let target = Target::from_ptr(target);
-        let all = Lines { level, values: self, lines: lines.end, length, ahead: lines.len(), target };
+        let all = Lines { level, values: self, lines: lines.end, length, ahead, target };
         with_fold(op, dtype, Part { all, numbers: lines, scratch });
     }
 }
@@ -356,7 +373,7 @@ impl Lines<'_> {
         line: usize,
         range: Range<usize>,
     ) -> F::Total {
-        let Values { fill, operands } = self.values;
+        let Values { fill, operands, sum } = self.values;
         let Spare { groups, widened } = spare;
         let size = size_of::<T>();
         let mut total = F::EMPTY;
@@ -390,6 +407,24 @@ impl Lines<'_> {
             _ => 0,
         };
         let mut places: SmallVec<[*const u8; MAX_INPUTS]> = SmallVec::new();
+        if let Some(sum) = sum.filter(|_| F::IS_SUM) {
+            let ahead = match operands[0] {
+                Operand::Lines { step, .. } => step.unsigned_abs() * self.ahead,
+                Operand::Scalar(_) => 0,
+            };
+            // What goes through one lane is bounded by how exact sums are.
+            let part = F::DEPTH.saturating_mul(LANES);
+            for at in range.clone().step_by(part) {
+                places.clear();
+                places.extend(operands.iter().map(|operand| from(operand, at)));
+                // SAFETY: the line's elements from `at` on, as many as are left or a part has, of operands that differ along
+                // it, and one of those that do not. They are stored as `sum` was asked for, or have the program's dtype, which
+                // is that of the fold's values.
+                let lane = unsafe { sum(self.level, &places, ahead, part.min(range.end - at)) };
+                total = F::take(total, F::summed(lane));
+            }
+            return total;
+        }
         for at in range.clone().step_by(TILE) {
             let tile = &mut tile[..TILE.min(range.end - at)];
             places.clear();

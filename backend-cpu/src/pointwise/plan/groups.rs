@@ -88,6 +88,7 @@ impl Planner<'_> {
                 line,
                 source: &|reg| reg.0,
                 target: &|number| (self.last_use[number] as usize > root).then(|| (number as Lane, streamed(number))),
+                half: None,
             };
             let Some(codes) = line::assemble(insts, &ends) else { continue };
             for (_, inst) in insts.iter().enumerate().filter(|&(number, _)| line & 1 << number != 0) {

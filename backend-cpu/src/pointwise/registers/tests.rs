@@ -1,6 +1,8 @@
 //! Lines against their instructions.
 
+use super::super::line::Straight;
 use super::super::run::planned;
+use super::{At, Group, are_for};
 use crate::vecmath::Level;
 use crate::{Buffer, Cpu};
 use tensor_core::op::{BinaryOp, TernaryOp, UnaryOp};
@@ -167,6 +169,104 @@ fn lines_give_the_same_bits_as_their_instructions_alone() {
                 planned(level, &program, &shape, &from, &mut outputs, usize::MAX).unwrap();
                 compare(&buffers, "in place");
             }
+        }
+    }
+}
+
+/// A program on inputs of these dtypes that computes in f32, rounds now and then, and gives a result of `dtype`.
+fn mixed(draw: &mut Draw, inputs: &[DType], dtype: DType) -> Program {
+    let mut program = Program::new();
+    let read: Vec<Reg> = inputs.iter().map(|&dtype| program.input(dtype)).collect();
+    let mut values: Vec<Reg> = read.into_iter().map(|input| program.cast(input, DType::F32)).collect();
+    values.push(program.scalar(Scalar::Float(1.5), DType::F32));
+    for _ in 0..draw.below(16) + 1 {
+        let (a, b) = (values[draw.below(values.len())], values[draw.below(values.len())]);
+        let a = if draw.below(3) == 0 { a } else { values[values.len() - 1] };
+        let value = match draw.below(10) {
+            0..=2 => program.binary(BinaryOp::Add, a, b),
+            3..=4 => program.binary(BinaryOp::Sub, b, a),
+            5..=6 => program.binary(BinaryOp::Mul, a, b),
+            7 => program.unary(UnaryOp::Relu, a),
+            _ => {
+                let half = program.cast(a, [DType::F16, DType::BF16][draw.below(2)]);
+                program.cast(half, DType::F32)
+            }
+        };
+        values.push(value);
+    }
+    let result = program.cast(values[values.len() - 1], dtype);
+    program.output(result);
+    program
+}
+
+/// Lines read and store 16 bits as kernels of their own do.
+#[test]
+fn straight_lines_of_halves_give_the_same_bits() {
+    let (mut draw, mut ran) = (Draw(3), 0);
+    let dtypes = [DType::F16, DType::BF16, DType::F32];
+    for &level in Level::available().iter().filter(|&&level| are_for(level)) {
+        for round in 0..200 {
+            let length = [1, 31, 63, 64, 65, 300, 5000][draw.below(7)];
+            let (shape, result) = (Shape::new([1, length]).unwrap(), dtypes[draw.below(3)]);
+            let dense = Layout::contiguous(shape.clone());
+            let inputs: Vec<DType> = (0..draw.below(4) + 1).map(|_| dtypes[draw.below(3)]).collect();
+            let program = if round % 4 == 0 {
+                let inputs = inputs.len();
+                program_of_one(&mut draw, result, inputs)
+            } else {
+                mixed(&mut draw, &inputs, result)
+            };
+            let inputs = program.inputs();
+            let moves: Vec<bool> = inputs.iter().map(|_| draw.below(4) > 0).collect();
+            let operands: Vec<(Buffer, Layout)> = inputs
+                .iter()
+                .zip(&moves)
+                .map(|(&dtype, &moves)| {
+                    let layout = Layout::contiguous(Shape::new([1, if moves { length } else { 1 }]).unwrap());
+                    (filled(dtype, layout.numel(), &mut draw), layout.expand(&shape).unwrap())
+                })
+                .collect();
+            let mut expected = filled(result, length, &mut Draw(7));
+            let output = ViewMut { buffer: &mut expected, layout: &dense, dtype: result };
+            let from: Vec<_> = operands
+                .iter()
+                .zip(inputs)
+                .map(|((buffer, layout), &dtype)| Input::View(View { buffer, layout, dtype }))
+                .collect();
+            planned(level, &program, &shape, &from, &mut [output], usize::MAX).unwrap();
+            let groups: Vec<Group> = operands
+                .iter()
+                .zip(inputs)
+                .map(|((buffer, _), &dtype)| {
+                    let (mut group, mut element) = (Group::EMPTY, [0; 8]);
+                    Scalar::read(dtype, &buffer.bytes()[..dtype.size()]).write(DType::F32, &mut element[..4]);
+                    group.repeat(&element, 4);
+                    group
+                })
+                .collect();
+            for streamed in [false, true] {
+                let Some(line) = Straight::of(level, &program, |number| moves[number], streamed) else { continue };
+                ran += 1;
+                let mut got = filled(result, length, &mut Draw(7));
+                let input = |number: usize| match moves[number] {
+                    true => At { at: operands[number].0.as_ptr().cast_mut(), moves: true },
+                    false => At { at: groups[number].as_ptr().cast_mut(), moves: false },
+                };
+                // SAFETY: the buffers hold as many elements, at a multiple of 64, and the others are groups of f32.
+                unsafe { line.fill(got.as_mut_ptr(), length, input) };
+                assert_same(result, &got, &expected, &format!("{length}, {moves:?}, {level:?}\n{program}"));
+            }
+        }
+    }
+    assert!(ran > 100 || !Level::available().iter().any(|&level| are_for(level)), "{ran} lines");
+}
+
+/// As [`program`], but with one output.
+fn program_of_one(draw: &mut Draw, dtype: DType, inputs: usize) -> Program {
+    loop {
+        let program = program(draw, dtype, inputs);
+        if program.outputs().len() == 1 {
+            return program;
         }
     }
 }
