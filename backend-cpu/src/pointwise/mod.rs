@@ -13,7 +13,7 @@
 //! - `small`: the same for small dense programs, without a plan;
 //! - `chain`: several operations in one loop;
 //! - `line`, `registers`: runs of cheap operations, whose values stay in registers;
-//! - `formula`: whole programs as one loop;
+//! - `formula`: whole programs as one loop; `halves`: cheap ones on f16 and bf16 as one line;
 //! - `copy`: what only moves elements, without a plan;
 //! - `by_rows`: programs that are prepared once, and run for some rows at a time;
 //! - `leaves`: coordinates and random bits; `moves`: gathering and scattering.
@@ -24,6 +24,7 @@ mod copy;
 pub(crate) mod element;
 mod float;
 pub(crate) mod formula;
+mod halves;
 mod int;
 mod job;
 pub(crate) mod kernel;

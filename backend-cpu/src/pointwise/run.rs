@@ -2,6 +2,7 @@
 
 use super::copy;
 use super::formula;
+use super::halves;
 use super::job::{Access, Job};
 use super::kernel::{Call, SPLAT, STREAMED, STREAMED_LONG};
 use super::leaves::{self, Random};
@@ -35,6 +36,9 @@ pub(crate) fn pointwise(
         return Ok(());
     }
     if small::run(level, program, shape.numel(), inputs, outputs) {
+        return Ok(());
+    }
+    if halves::run(level, program, shape.numel(), inputs, outputs) {
         return Ok(());
     }
     planned(level, program, shape, inputs, outputs, moves::STREAM_BYTES)
