@@ -112,7 +112,7 @@ pub(crate) struct Prologue {
 }
 
 /// Adds up in f64 what is computed of `count` elements. If that needs what an earlier step found, so that they are in the cache
-/// already, memory is asked for what lies some bytes, the number before the count, behind the first input's, unless it is 0.
+/// already, memory may be asked for what lies some bytes, the number before the count, behind the first input's, unless it is 0.
 ///
 /// # Safety
 /// As for [`Prologue::fill`]; elements of inputs that differ are stored as the function was asked for.
@@ -323,7 +323,7 @@ impl<E: Stored, F: Formula<I, S, 1>, const I: usize, const S: usize> Task for Su
         let (a, b) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
         let mut lanes = [0.0; LANES];
         for (a, b) in a.0.iter().zip(b.0) {
-            if S > 0 && ahead > 0 {
+            if S > 0 && vecmath::takes_longer_than_memory::<Set>() && ahead > 0 {
                 moves::prefetch(a.as_ptr().wrapping_byte_add(ahead), LANES);
             }
             for (lane, value) in lanes.iter_mut().zip(values::<Set, E, F, I, S>(a, b, same)) {
