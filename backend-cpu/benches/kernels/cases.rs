@@ -325,7 +325,7 @@ fn products(bench: &mut Bench) {
 /// Convolutions with windows of odd size, whose padding keeps the image's size if nothing is left out, and both of their gradients.
 fn convolutions(bench: &mut Bench) {
     // Images, channels, their sides; outputs, the window's sides; steps, and groups.
-    let cases: [(&str, [usize; 3], [usize; 2], usize, usize); 10] = [
+    let cases: [(&str, [usize; 3], [usize; 2], usize, usize); 13] = [
         ("conv 1→16 3×3, 32 of 28²", [32, 1, 28], [16, 3], 1, 1),
         ("conv 16→32 3×3, 32 of 14²", [32, 16, 14], [32, 3], 1, 1),
         ("conv 8→8 3×3, 32 of 14²", [32, 8, 14], [8, 3], 1, 1),
@@ -336,6 +336,9 @@ fn convolutions(bench: &mut Bench) {
         ("conv 3→64 7×7 s2, 2 of 224²", [2, 3, 224], [64, 7], 2, 1),
         ("conv 128→128 1×1, 8 of 28²", [8, 128, 28], [128, 1], 1, 1),
         ("conv depthwise 64 3×3, 8 of 28²", [8, 64, 28], [64, 3], 1, 64),
+        ("conv depthwise 96 7×7, 4 of 56²", [4, 96, 56], [96, 7], 1, 96),
+        ("conv depthwise 96 3×3 s2, 4 of 56²", [4, 96, 56], [96, 3], 2, 96),
+        ("conv 32 groups of 4 3×3, 8 of 28²", [8, 128, 28], [128, 3], 1, 32),
     ];
     for (name, [images, channels, side], [outputs, size], step, groups) in cases {
         let names = ["", " d input", " d weight"].map(|what| format!("{name}{what}"));

@@ -2,6 +2,7 @@
 
 pub(crate) mod attention;
 mod blocked;
+mod dots;
 mod line;
 mod pack;
 mod vector;

@@ -82,7 +82,7 @@ impl<'a> Index<'a> {
 
     /// The offset of a position.
     #[inline(always)]
-    fn at(&self, position: usize) -> isize {
+    pub(super) fn at(&self, position: usize) -> isize {
         if self.is_plain() {
             return position as isize * self.step;
         }

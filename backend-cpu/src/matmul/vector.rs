@@ -17,6 +17,8 @@ pub(super) trait Factor: Number {
     /// `self + a·b`, in one rounding if the instruction set does that.
     fn plus_product<I: Isa>(self, a: Self, b: Self) -> Self;
     fn plus(self, other: Self) -> Self;
+    /// The bits that are set in both.
+    fn and(self, mask: Self) -> Self;
 }
 
 /// A vector register.
@@ -61,6 +63,10 @@ pub(super) unsafe trait Vector: Copy {
     /// # Safety
     /// The processor has the instructions.
     unsafe fn plus(self, other: Self) -> Self;
+    /// The bits that are set in both.
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn and(self, mask: Self) -> Self;
 }
 
 /// A vector's worth of sums, in the form in which adding products is cheapest.
@@ -135,6 +141,13 @@ unsafe impl<T: Factor, I: Isa, const N: usize> Vector for Lanes<T, I, N> {
         }
         self
     }
+    #[inline(always)]
+    unsafe fn and(mut self, mask: Self) -> Self {
+        for lane in 0..N {
+            self.0[lane] = self.0[lane].and(mask.0[lane]);
+        }
+        self
+    }
 }
 
 macro_rules! factor_float {
@@ -152,6 +165,10 @@ macro_rules! factor_float {
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self + other
+            }
+            #[inline(always)]
+            fn and(self, mask: Self) -> Self {
+                Self::from_bits(self.to_bits() & mask.to_bits())
             }
         }
     };
@@ -174,6 +191,10 @@ macro_rules! factor_int {
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self.wrapping_add(other)
+            }
+            #[inline(always)]
+            fn and(self, mask: Self) -> Self {
+                self & mask
             }
         }
     };
@@ -204,7 +225,7 @@ mod x86 {
 
     macro_rules! vector {
         ($wrapper:ident, $register:ident, $t:ident, $raw:ident, $lanes:literal, $splat:expr, $load:expr, $store:expr,
-         $plus_product:expr, $plus:expr, $sum:ty $(, $store_some:ident)?) => {
+         $plus_product:expr, $plus:expr, $and:expr, $sum:ty $(, $store_some:ident)?) => {
             impl $register for $t {
                 type Raw = $raw;
             }
@@ -242,6 +263,11 @@ mod x86 {
                 unsafe fn plus(self, other: Self) -> Self {
                     // SAFETY: the caller's promise.
                     unsafe { Self($plus(self.0, other.0)) }
+                }
+                #[inline(always)]
+                unsafe fn and(self, mask: Self) -> Self {
+                    // SAFETY: the caller's promise.
+                    unsafe { Self($and(self.0, mask.0)) }
                 }
             }
         };
@@ -337,6 +363,7 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
+        _mm512_and_ps,
         Self,
         store_some_f32x16
     );
@@ -351,6 +378,7 @@ mod x86 {
         _mm512_storeu_pd,
         _mm512_fmadd_pd,
         _mm512_add_pd,
+        _mm512_and_pd,
         Self,
         store_some_f64x8
     );
@@ -365,6 +393,7 @@ mod x86 {
         _mm512_storeu_epi16,
         plus_product_i16x32,
         _mm512_add_epi16,
+        _mm512_and_si512,
         Self
     );
     vector!(
@@ -378,6 +407,7 @@ mod x86 {
         _mm512_storeu_epi32,
         plus_product_i32x16,
         _mm512_add_epi32,
+        _mm512_and_si512,
         Self
     );
     vector!(
@@ -391,6 +421,7 @@ mod x86 {
         _mm512_storeu_epi64,
         plus_product_i64x8,
         _mm512_add_epi64,
+        _mm512_and_si512,
         Self
     );
     vector!(
@@ -404,6 +435,7 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
+        _mm256_and_ps,
         Self
     );
     vector!(
@@ -417,6 +449,7 @@ mod x86 {
         _mm256_storeu_pd,
         _mm256_fmadd_pd,
         _mm256_add_pd,
+        _mm256_and_pd,
         Self
     );
     vector!(
@@ -430,6 +463,7 @@ mod x86 {
         _mm256_storeu_si256,
         plus_product_i16x16,
         _mm256_add_epi16,
+        _mm256_and_si256,
         Self
     );
     vector!(
@@ -443,6 +477,7 @@ mod x86 {
         _mm256_storeu_si256,
         plus_product_i32x8,
         _mm256_add_epi32,
+        _mm256_and_si256,
         Self
     );
     vector!(
@@ -456,6 +491,7 @@ mod x86 {
         _mm256_storeu_si256,
         plus_product_i64x4,
         _mm256_add_epi64,
+        _mm256_and_si256,
         Halves
     );
 }

@@ -13,6 +13,7 @@
 use super::blocked::{ROWS_16, Shape, depth};
 #[cfg(target_arch = "x86_64")]
 use super::blocked::{ROWS_32, ROWS_64};
+use super::dots::Dots;
 use super::pack::{Index, Matrix, Packed};
 use super::vector::{Factor, Vector};
 use crate::parallel::for_each_range;
@@ -41,7 +42,7 @@ pub(super) struct Products<'a, F> {
 ///
 /// # Safety
 /// Of each product, `a` has m×k elements to read, `b` k×n, and `out` m×n to write that nobody else accesses; none of the sizes is
-/// 0. Memory between b's elements may be read.
+/// 0. Memory between the elements of each may be read.
 pub(super) unsafe fn products<F: Factor>(level: Level, work: &Products<'_, F>) -> Option<bool> {
     if work.b.rows.is_plain() && work.b.columns.is_plain() {
         return Some(false);
@@ -51,6 +52,8 @@ pub(super) unsafe fn products<F: Factor>(level: Level, work: &Products<'_, F>) -
     unsafe {
         if let Some(convolution) = Convolution::new(work, lanes) {
             convolution.run(level).map(|()| true)
+        } else if let Some(dots) = Dots::new(work, lanes) {
+            dots.run(level).map(|()| true)
         } else if Correlation::applies(work) {
             Correlation::new(work, lanes)?.run(level).map(|()| true)
         } else {
@@ -60,12 +63,12 @@ pub(super) unsafe fn products<F: Factor>(level: Level, work: &Products<'_, F>) -
 }
 
 /// Multiplications that one task of a thread has at least.
-const TASK: usize = 1 << 16;
+pub(super) const TASK: usize = 1 << 16;
 /// Tasks for each thread, at least, should one be slow.
 const TASKS: usize = 4;
 
 /// The offsets of all positions of an index.
-fn offsets(index: Index<'_>, count: usize) -> Vec<isize> {
+pub(super) fn offsets(index: Index<'_>, count: usize) -> Vec<isize> {
     index.offsets(0..count).collect()
 }
 
@@ -340,8 +343,8 @@ const COLUMNS: Range<usize> = 17..1025;
 const ROWS: usize = 128;
 const STEPS: usize = 64;
 /// Segments of a sum and their steps, at least.
-const SEGMENTS: usize = 8;
-const SEGMENT: usize = 2048;
+pub(super) const SEGMENTS: usize = 8;
+pub(super) const SEGMENT: usize = 2048;
 
 impl<'a, F: Factor> Correlation<'a, F> {
     fn applies(work: &Products<'a, F>) -> bool {
