@@ -9,7 +9,7 @@ use crate::parallel::for_each;
 use crate::pointwise::by_rows::{self, Place, Ready, Runner};
 use crate::pointwise::line::Straight;
 use crate::pointwise::moves;
-use crate::pointwise::registers::{At, Group};
+use crate::pointwise::registers::{At, Group, Groups};
 use crate::pointwise::walk::Walk;
 use crate::reduce::lines::{self, Operand, Operands, Values};
 use crate::strided::{Axes, Source, Target, axes_of, merge};
@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 use tensor_core::rows::{RowKind, RowSpec, RowStep, by_steps};
-use tensor_core::{Backend, DType, ReduceOp, Result, Scalar, View, ViewMut};
+use tensor_core::{Backend, DType, ReduceOp, Result, View, ViewMut};
 
 /// Rows shorter than this are better reduced side by side.
 const SHORTEST: usize = 64;
@@ -200,7 +200,7 @@ impl ElementLine {
             for (group, (place, dtype)) in groups.iter_mut().zip(&self.reads) {
                 if place.column == 0 {
                     // SAFETY: each row has an element of this dtype.
-                    unsafe { repeat(group, at(place), *dtype) }
+                    unsafe { group.repeat_stored(at(place), *dtype) }
                 }
             }
             let input = |number: usize| match &self.reads[number].0 {
@@ -212,23 +212,6 @@ impl ElementLine {
             unsafe { self.straight.fill(at(&self.to), length, input) }
         }
     }
-}
-
-/// What is the same along a row, for each operand.
-type Groups = SmallVec<[Group; 8]>;
-
-/// Repeats an element as what it is computed in.
-///
-/// # Safety
-/// There is one of this dtype, a float.
-unsafe fn repeat(group: &mut Group, at: *const u8, dtype: DType) {
-    let mut bytes = [0; 8];
-    // SAFETY: the caller's promise.
-    unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(at, dtype.size()) };
-    let wide = dtype.compute();
-    let mut element = [0; 8];
-    Scalar::read(dtype, &bytes).write(wide, &mut element[..wide.size()]);
-    group.repeat(&element, wide.size());
 }
 
 /// The step along some axes of a tensor, if one leads through them all: 0 if there is only one place.

@@ -11,7 +11,7 @@ use crate::parallel::for_each_range;
 use crate::vecmath::Level;
 use smallvec::SmallVec;
 use tensor_core::program::MAX_INPUTS;
-use tensor_core::{Input, Program, Scalar, View, ViewMut};
+use tensor_core::{DType, Input, Program, View, ViewMut};
 
 /// The fewest elements that are worth a line.
 const FEWEST: usize = 1 << 12;
@@ -54,7 +54,7 @@ fn run_at(
     stream_bytes: usize,
 ) -> bool {
     let [out] = outputs else { return false };
-    let is_half = |dtype: tensor_core::DType| dtype.is_float() && dtype.size() == 2;
+    let is_half = |dtype: DType| dtype.is_float() && dtype.size() == 2;
     let any_half = is_half(out.dtype) || program.inputs().iter().copied().any(is_half);
     if len < FEWEST || !any_half || !out.layout.is_contiguous() {
         return false;
@@ -86,18 +86,15 @@ fn run_at(
 /// `None` if it does not lie densely, nor is the same everywhere, or it is the old content of an output.
 fn operand(input: &Input<'_, Cpu>) -> Option<Operand> {
     let Input::View(View { buffer, layout, dtype }) = input else { return None };
-    let (size, wide) = (dtype.size(), dtype.compute());
-    let at = buffer.as_ptr().wrapping_add(layout.offset() * size);
+    let at = buffer.as_ptr().wrapping_add(layout.offset() * dtype.size());
     if layout.is_contiguous() {
-        return Some(Operand::Moves(at, size));
+        return Some(Operand::Moves(at, dtype.size()));
     }
     let same = layout.dims().iter().zip(layout.strides()).all(|(&size, &stride)| stride == 0 || size == 1);
     (same && dtype.is_float()).then(|| {
-        let (mut bytes, mut element, mut group) = ([0; 8], [0; 8], Box::new(Group::EMPTY));
+        let mut group = Box::new(Group::EMPTY);
         // SAFETY: the layout's only element lies within the buffer.
-        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(at, size) };
-        Scalar::read(*dtype, &bytes).write(wide, &mut element[..wide.size()]);
-        group.repeat(&element, wide.size());
+        unsafe { group.repeat_stored(at, *dtype) };
         Operand::Same(group)
     })
 }
@@ -108,7 +105,7 @@ mod tests {
     use super::super::run::planned;
     use super::*;
     use tensor_core::op::BinaryOp;
-    use tensor_core::{Backend, DType, Layout, Shape};
+    use tensor_core::{Backend, Layout, Scalar, Shape};
 
     #[test]
     fn halves_in_one_line_are_what_they_are_step_by_step() {

@@ -161,9 +161,8 @@ impl Straight {
                     Leaf::Input(input as usize)
                 }
                 Op::Scalar(scalar) => {
-                    let (mut bytes, mut group) = ([0; 8], Box::new(Group::EMPTY));
-                    program.scalars()[scalar as usize].write(wide, &mut bytes[..wide.size()]);
-                    group.repeat(&bytes, wide.size());
+                    let mut group = Box::new(Group::EMPTY);
+                    group.repeat_value(program.scalars()[scalar as usize], wide);
                     Leaf::Scalar(group)
                 }
                 Op::Cast(_) if idle_cast(&insts, *inst).is_some() || number == rounded => continue,

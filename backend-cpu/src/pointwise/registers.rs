@@ -17,6 +17,8 @@ use super::plan::Lane;
 use crate::vecmath::{Isa, Level, Task};
 pub(super) use code::{Code, Does, Half, Place};
 use smallvec::SmallVec;
+use tensor_core::program::MAX_INPUTS;
+use tensor_core::{DType, Scalar};
 #[cfg(target_arch = "x86_64")]
 use vectors::Vector;
 
@@ -51,10 +53,31 @@ impl Group {
         }
     }
 
+    /// Repeats a value as a float of this type, f32 or f64.
+    pub(crate) fn repeat_value(&mut self, value: Scalar, wide: DType) {
+        let mut element = [0; 8];
+        value.write(wide, &mut element[..wide.size()]);
+        self.repeat(&element, wide.size());
+    }
+
+    /// Repeats what a float in memory is computed in.
+    ///
+    /// # Safety
+    /// There is an element of this dtype to be read.
+    pub(crate) unsafe fn repeat_stored(&mut self, at: *const u8, dtype: DType) {
+        let mut bytes = [0; 8];
+        // SAFETY: the caller's promise; no dtype has more than eight bytes.
+        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(at, dtype.size()) };
+        self.repeat_value(Scalar::read(dtype, &bytes), dtype.compute());
+    }
+
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.0.as_ptr()
     }
 }
+
+/// What is the same for some elements, for each operand.
+pub(crate) type Groups = SmallVec<[Group; MAX_INPUTS]>;
 
 /// A lane's memory: where the tile's elements are, and whether there is one for each, or a few that repeat.
 #[derive(Clone, Copy)]
@@ -108,11 +131,11 @@ pub(super) fn find(level: Level, codes: &[Code], size: usize) -> Found {
     level.run(Find(codes, size))
 }
 
-/// Runs a line on `count` elements of `size` bytes: f32 or f64. What was found must be for the same level, codes and size.
+/// Runs a line on `count` elements of `size` bytes: f32 or f64.
 ///
 /// # Safety
 /// The level is one that [`are_for`] approves, and there are at most [`MAX_LANES`] lanes and [`SLOTS`]
-/// slots in the line. `lane` gives memory for `count` elements, or if it does not move, for as many as
+/// slots in the line. What was found is for the same level, codes and size. `lane` gives memory for `count` elements, or if it does not move, for as many as
 /// [`SPLAT`](super::kernel::SPLAT) allows. What is written overlaps nothing but what the line itself reads from there later.
 pub(super) unsafe fn run(
     level: Level,

@@ -6,9 +6,9 @@ use super::{WithFold, with_fold};
 use crate::Cpu;
 use crate::number::Number;
 use crate::parallel::{GRAIN, for_each_range};
-use crate::pointwise::formula::prologue::{Leaf, Prologue, Sum, sum_of_elements};
+use crate::pointwise::formula::prologue::{Leaf, Prologue, SUM_LANES, Sum, sum_of_elements};
 use crate::pointwise::line::Straight;
-use crate::pointwise::registers::{At, Group};
+use crate::pointwise::registers::{At, Group, Groups};
 use crate::strided::Target;
 use crate::vecmath::Level;
 use smallvec::{SmallVec, smallvec};
@@ -152,7 +152,7 @@ impl Values {
             });
             // Whose inputs are stored in different ways is computed first.
             let half = stored.next()?;
-            let sum = if stored.all(|other| other == half) { prologue.sum(half) } else { None };
+            let sum = if stored.all(|other| other == half) { (prologue.sum)(half) } else { None };
             Some(Self { fill: Fill::Formula(prologue), operands, sum })
         })
     }
@@ -232,9 +232,6 @@ impl Spare {
         Self { groups: Groups::new(), widened: [[0.0; TILE]; MAX_WIDENED] }
     }
 }
-
-/// What is the same along a line, for each operand.
-type Groups = SmallVec<[Group; MAX_INPUTS]>;
 
 /// Whether each line's elements lie densely.
 fn is_dense(shape: &Shape, layout: &Layout, kept: usize) -> bool {
@@ -413,7 +410,7 @@ impl Lines<'_> {
                 Operand::Scalar(_) => 0,
             };
             // What goes through one lane is bounded by how exact sums are.
-            let part = F::DEPTH.saturating_mul(LANES);
+            let part = F::DEPTH.saturating_mul(SUM_LANES);
             for at in range.clone().step_by(part) {
                 places.clear();
                 places.extend(operands.iter().map(|operand| from(operand, at)));

@@ -107,8 +107,9 @@ pub(crate) struct Prologue {
     /// There is a pointer for each of the prologue's inputs: to `count` elements of its dtype, or to one of those that are the
     /// same. The results have room for `count`, and overlap no input.
     pub(crate) fill: unsafe fn(Level, &[*const u8], usize, *mut u8, usize),
-    /// What sums it if the elements are stored as the dtype is, or as this other one.
-    sum: fn(Option<DType>) -> Option<Sum>,
+    /// What sums it if the elements are stored as the dtype is, or as this other one; nothing does if it takes so long to compute
+    /// that it makes no difference.
+    pub(crate) sum: fn(Option<DType>) -> Option<Sum>,
 }
 
 /// Adds up in f64 what is computed of `count` elements. If that needs what an earlier step found, so that they are in the cache
@@ -142,11 +143,6 @@ impl Prologue {
         } else {
             Self { program, varying: I, fill: fill::<f32, F, I, S>, sum: sum_f32::<F, I, S> }
         }
-    }
-
-    /// What sums it, unless it takes so long to compute that it makes no difference.
-    pub(crate) fn sum(&self, half: Option<DType>) -> Option<Sum> {
-        (self.sum)(half)
     }
 
     /// The prologues that a program may be, with its operands.
@@ -312,7 +308,7 @@ struct Summed<'a, E: Stored, F, const I: usize, const S: usize> {
 }
 
 /// Sums that are carried side by side: as many f64 as a quarter of the registers of AVX2 hold, as their values need some too.
-const LANES: usize = 16;
+pub(crate) const SUM_LANES: usize = 16;
 
 impl<E: Stored, F: Formula<I, S, 1>, const I: usize, const S: usize> Task for Summed<'_, E, F, I, S> {
     type Output = f64;
@@ -320,11 +316,11 @@ impl<E: Stored, F: Formula<I, S, 1>, const I: usize, const S: usize> Task for Su
     #[inline(always)]
     fn run<Set: Isa>(self) -> f64 {
         let Self { varying: [a, b], same, ahead, .. } = self;
-        let (a, b) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-        let mut lanes = [0.0; LANES];
+        let (a, b) = (a.as_chunks::<SUM_LANES>(), b.as_chunks::<SUM_LANES>());
+        let mut lanes = [0.0; SUM_LANES];
         for (a, b) in a.0.iter().zip(b.0) {
             if S > 0 && vecmath::takes_longer_than_memory::<Set>() && ahead > 0 {
-                moves::prefetch(a.as_ptr().wrapping_byte_add(ahead), LANES);
+                moves::prefetch(a.as_ptr().wrapping_byte_add(ahead), SUM_LANES);
             }
             for (lane, value) in lanes.iter_mut().zip(values::<Set, E, F, I, S>(a, b, same)) {
                 *lane += value.wide();
@@ -336,7 +332,7 @@ impl<E: Stored, F: Formula<I, S, 1>, const I: usize, const S: usize> Task for Su
             }
         }
         // Halves onto each other: pairwise.
-        let mut width = LANES;
+        let mut width = SUM_LANES;
         while width > 1 {
             width /= 2;
             let (low, high) = lanes.split_at_mut(width);
@@ -348,14 +344,14 @@ impl<E: Stored, F: Formula<I, S, 1>, const I: usize, const S: usize> Task for Su
     }
 }
 
-/// The values of up to [`LANES`] elements. Where there are fewer, what follows them means nothing.
+/// The values of up to [`SUM_LANES`] elements. Where there are fewer, what follows them means nothing.
 #[inline(always)]
 fn values<Set: Isa, E: Stored, F: Formula<I, S, 1>, const I: usize, const S: usize>(
     a: &[E],
     b: &[E],
     same: [E::Wide; S],
-) -> [E::Wide; LANES] {
-    let (mut x, mut y) = ([E::Wide::lit(0.0); LANES], [E::Wide::lit(0.0); LANES]);
+) -> [E::Wide; SUM_LANES] {
+    let (mut x, mut y) = ([E::Wide::lit(0.0); SUM_LANES], [E::Wide::lit(0.0); SUM_LANES]);
     E::widen::<Set>(a, &mut x[..a.len()]);
     if I > 1 {
         E::widen::<Set>(b, &mut y[..b.len()]);

@@ -238,9 +238,8 @@ fn straight_lines_of_halves_give_the_same_bits() {
                 .iter()
                 .zip(inputs)
                 .map(|((buffer, _), &dtype)| {
-                    let (mut group, mut element) = (Group::EMPTY, [0; 8]);
-                    Scalar::read(dtype, &buffer.bytes()[..dtype.size()]).write(DType::F32, &mut element[..4]);
-                    group.repeat(&element, 4);
+                    let mut group = Group::EMPTY;
+                    group.repeat_value(Scalar::read(dtype, &buffer.bytes()[..dtype.size()]), DType::F32);
                     group
                 })
                 .collect();

@@ -42,7 +42,7 @@ pub(super) trait Vector: Copy {
 macro_rules! vector {
     ($vector:ident, $element:ty, $zero:ident, $load:ident, $store:ident, $stream:ident, $splat:ident, $add:ident,
      $sub:ident, $mul:ident, $div:ident, $sqrt:ident, |$max:ident, $min:ident, $xor:ident, $andnot:ident, $a:ident, $b:ident|
-     nan: $nan:expr, relu: $relu:expr, halves: $halves:ident) => {
+     nan: $nan:expr, relu: $relu:expr, halves: $($halves:tt)*) => {
         impl Vector for $vector {
             #[inline(always)]
             unsafe fn zero() -> Self {
@@ -127,7 +127,7 @@ macro_rules! vector {
                 // SAFETY: see `zero`.
                 unsafe { $splat(1.0) }
             }
-            $halves!($vector);
+            $($halves)*
         }
     };
 }
@@ -178,21 +178,9 @@ macro_rules! through {
     };
 }
 
-macro_rules! through_zmm {
-    ($vector:ident) => {
-        through!(zmm);
-    };
-}
-
-macro_rules! through_ymm {
-    ($vector:ident) => {
-        through!(ymm);
-    };
-}
-
 /// f64 is not stored in 16 bits: no line is made of that.
 macro_rules! none {
-    ($vector:ident) => {
+    () => {
         unsafe fn load_f16(_: *const u8) -> Self {
             unreachable!("only f32 is stored in 16 bits")
         }
@@ -302,19 +290,19 @@ vector!(__m512, f32, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm51
     _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_sqrt_ps,
     |_mm512_max_ps, _mm512_min_ps, _mm512_xor_ps, _mm512_andnot_ps, a, b|
     nan: _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a),
-    relu: _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, _mm512_setzero_ps()), a), halves: through_zmm);
+    relu: _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, _mm512_setzero_ps()), a), halves: through!(zmm););
 vector!(__m512d, f64, _mm512_setzero_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_stream_pd, _mm512_set1_pd,
     _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_sqrt_pd,
     |_mm512_max_pd, _mm512_min_pd, _mm512_xor_pd, _mm512_andnot_pd, a, b|
     nan: _mm512_mask_mov_pd(b, _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(a, a), a),
-    relu: _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLT_UQ>(a, _mm512_setzero_pd()), a), halves: none);
+    relu: _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLT_UQ>(a, _mm512_setzero_pd()), a), halves: none!(););
 vector!(__m256, f32, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_stream_ps, _mm256_set1_ps,
     _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps, _mm256_sqrt_ps,
     |_mm256_max_ps, _mm256_min_ps, _mm256_xor_ps, _mm256_andnot_ps, a, b|
     nan: _mm256_blendv_ps(b, a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)),
-    relu: _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(a, _mm256_setzero_ps()), a), halves: through_ymm);
+    relu: _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(a, _mm256_setzero_ps()), a), halves: through!(ymm););
 vector!(__m256d, f64, _mm256_setzero_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_stream_pd, _mm256_set1_pd,
     _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd, _mm256_sqrt_pd,
     |_mm256_max_pd, _mm256_min_pd, _mm256_xor_pd, _mm256_andnot_pd, a, b|
     nan: _mm256_blendv_pd(b, a, _mm256_cmp_pd::<_CMP_UNORD_Q>(a, a)),
-    relu: _mm256_and_pd(_mm256_cmp_pd::<_CMP_NLT_UQ>(a, _mm256_setzero_pd()), a), halves: none);
+    relu: _mm256_and_pd(_mm256_cmp_pd::<_CMP_NLT_UQ>(a, _mm256_setzero_pd()), a), halves: none!(););
